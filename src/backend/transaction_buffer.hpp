@@ -1,0 +1,25 @@
+// What the current transaction will tell the world, in memory, with a stack of savepoints. Runs in ordinary sessions.
+// Nothing leaves before PRE_COMMIT; a rolled-back savepoint drops what it added.
+#pragma once
+
+#include <string_view>
+
+#include "pg/postgres.hpp"
+
+namespace plank::backend {
+
+// Registers the extension's one pair of transaction callbacks. From _PG_init.
+void register_transaction_callbacks();
+
+// Adds a `reset` marker for a tracked table (its root, for partitions): what it holds changed without row changes.
+// Throws pg::Error.
+void add_reset(Oid root, const char* reason);
+
+// Adds an application event for `channel`; `payload` is JSON text in UTF-8. Throws pg::Error.
+void add_message(std::string_view channel, std::string_view payload);
+
+// The catalog changed in a way the worker must look at after commit (tracking, exposed channels, the extension itself,
+// privileges): it is woken then. Never fails.
+void note_catalog_change() noexcept;
+
+}  // namespace plank::backend

@@ -1,0 +1,25 @@
+// The one place that brings PostgreSQL's headers into C++. Include it after the standard library and before other
+// Plank headers; everything outside core/ and net/ may use it.
+#pragma once
+
+extern "C" {
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/elog.h"
+#include "utils/memutils.h"
+}
+
+// PostgreSQL redefines these for its own use; the standard library's spellings must keep working in C++.
+#undef _
+#undef printf
+#undef fprintf
+#undef sprintf
+#undef snprintf
+#undef vprintf
+#undef vfprintf
+#undef vsprintf
+#undef vsnprintf
+#undef strerror
+#undef strerror_r
