@@ -73,11 +73,11 @@ struct HttpRequest {
 	std::string_view path;   // without the query
 	std::string_view query;  // raw, without "?"
 	std::string_view host;
-	std::string_view origin;          // empty when absent
+	std::string_view origin;  // empty when absent
 	bool has_origin = false;
-	std::string_view authorization;   // empty when absent
-	std::string_view subprotocols;    // Sec-WebSocket-Protocol as sent
-	std::string_view peer;            // textual address
+	std::string_view authorization;  // empty when absent
+	std::string_view subprotocols;   // Sec-WebSocket-Protocol as sent
+	std::string_view peer;           // textual address
 };
 
 struct HttpResponse {
@@ -85,14 +85,14 @@ struct HttpResponse {
 	std::string content_type = "text/plain; charset=utf-8";
 	std::shared_ptr<const std::string> body;  // shared: static files are served without a copy per request
 	std::string cache_control = "no-store";
-	std::string etag;                         // empty: none; else If-None-Match is answered with 304
-	std::string content_security_policy;      // empty: none
+	std::string etag;                     // empty: none; else If-None-Match is answered with 304
+	std::string content_security_policy;  // empty: none
 };
 
 struct UpgradeAnswer {
-	int status = 101;          // anything else refuses the upgrade with this HTTP status ...
-	std::string reason;        // ... and this text as the body
-	void* context = nullptr;   // handed back by Connection::context()
+	int status = 101;         // anything else refuses the upgrade with this HTTP status ...
+	std::string reason;       // ... and this text as the body
+	void* context = nullptr;  // handed back by Connection::context()
 };
 
 // One WebSocket client. Owned by the server; the handler may keep the reference until on_close returns.
