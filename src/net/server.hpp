@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/frame.hpp"
+
 struct uv_loop_s;
 
 namespace plank::net {
@@ -32,24 +34,8 @@ enum class CloseCode : uint16_t {
 	too_slow = 4008,
 };
 
-// Bytes ready to be sent as one text message. The bytes are preceded by the headroom libwebsockets writes its header
-// into, so that one frame can be sent to any number of connections without a copy. Immutable once built.
-class Frame {
- public:
-	static std::shared_ptr<const Frame> make(std::string_view text);
-	// Takes a buffer whose first `headroom()` bytes are free for the header; the rest is the text.
-	static std::shared_ptr<const Frame> adopt(std::string&& buffer);
-	static size_t headroom() noexcept;
-
-	std::string_view text() const noexcept;
-	size_t size() const noexcept { return text().size(); }
-
- private:
-	friend class Connection;
-	explicit Frame(std::string&& buffer) : buffer_(std::move(buffer)) {}
-	mutable std::string buffer_;
-};
-using FramePtr = std::shared_ptr<const Frame>;
+using core::Frame;
+using core::FramePtr;
 
 // Limits and deadlines; every one may change at run time with Server::set_limits.
 struct Limits {
@@ -115,7 +101,7 @@ class Connection {
  protected:
 	Connection() = default;
 	~Connection() = default;
-	static std::string& buffer_of(const Frame& frame) noexcept { return frame.buffer_; }
+	static std::string& buffer_of(const Frame& frame) noexcept { return frame.buffer(); }
 };
 
 // What the server asks of its owner. Called inside libwebsockets callbacks: an exception thrown here is caught by
