@@ -45,8 +45,7 @@ void describe_current_exception(Raised& raised) noexcept
 	} catch (const std::exception& error) {
 		strlcpy(raised.message, error.what(), sizeof raised.message);
 		return;
-	} catch (...) {
-	}
+	} catch (...) {}
 	strlcpy(raised.message, text, sizeof raised.message);
 }
 

@@ -1,0 +1,37 @@
+# The programs that test src/core without a server: GoogleTest plain and under ASan and UBSan, and libFuzzer harnesses.
+# Run from the top: make -f scripts/native-tests.mk build/native/plain/unit
+
+CORE := $(sort $(wildcard src/core/*.cpp))
+UNIT := $(sort $(wildcard test/unit/*_test.cpp))
+HARNESSES := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
+FLAGS := -std=c++20 -g -Wall -Wextra -Wshadow -Werror -Isrc -Itest/unit -MMD -MP
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+FLAGS_plain := -O1
+FLAGS_sanitized := -O1 $(SANITIZE)
+FLAGS_fuzz := -O1 $(SANITIZE) -fsanitize=fuzzer-no-link
+COMPILER_plain := g++
+COMPILER_sanitized := g++
+COMPILER_fuzz := clang++
+
+objects = $(patsubst %.cpp,build/native/$(1)/%.o,$(2))
+
+define kind
+build/native/$(1)/%.o: %.cpp scripts/native-tests.mk
+	@mkdir -p $$(@D)
+	$(COMPILER_$(1)) $(FLAGS) $(FLAGS_$(1)) -c -o $$@ $$<
+endef
+$(foreach kind,plain sanitized fuzz,$(eval $(call kind,$(kind))))
+
+build/native/plain/unit: $(call objects,plain,$(CORE) $(UNIT))
+	g++ $(FLAGS_plain) -o $@ $^ -lgtest_main -lgtest -ljansson -lpthread
+build/native/sanitized/unit: $(call objects,sanitized,$(CORE) $(UNIT))
+	g++ $(FLAGS_sanitized) -o $@ $^ -lgtest_main -lgtest -ljansson -lpthread
+
+.PHONY: fuzz
+fuzz: $(patsubst test/fuzz/%.cpp,build/native/fuzz/%,$(HARNESSES))
+build/native/fuzz/%_fuzz: build/native/fuzz/test/fuzz/%_fuzz.o $(call objects,fuzz,$(CORE))
+	clang++ $(FLAGS_fuzz) -fsanitize=fuzzer -o $@ $^ -ljansson
+
+.SECONDARY:
+-include $(shell find build/native -name '*.d' 2>/dev/null)
