@@ -1,0 +1,241 @@
+// Mirror: what a subscription's rows are now, by section 6 of the protocol. Pure: no sockets, no clocks; the only
+// input is the messages. Works on whole messages of one subscription, or on single changes of a table's handle.
+
+import type {
+	Column, Numbers, Operation, ResetMessage, Row, RowsMessage, ServerMessage, SubscribedMessage, TransactionMessage,
+	UnsubscribedMessage,
+} from './protocol.js';
+
+/** The part of a change that a mirror needs; both wire changes and those of a table's handle have it. */
+export interface ApplicableChange {
+	op: Operation | 'message';
+	key?: Row | null;
+	new?: Row;
+	old?: Row;
+}
+
+export interface MirrorOptions {
+	/** Take only what names this subscription; all that comes when absent. */
+	id?: string;
+	/** As asked for in the subscription. Under `json`, keys beyond 2^53 cannot be told apart: see `inexact`. */
+	numbers?: Numbers;
+}
+
+interface BagEntry {
+	row: Row;
+	count: number;
+}
+
+export class Mirror {
+	readonly #id: string | undefined;
+	readonly #numbers: Numbers;
+	#key: string[] | null = null;
+	#columns: Column[] | null = null;
+	#position: string | null = null;
+	#inexact = false;
+	#begun = false;
+	#byKey = new Map<string, Row>();
+	#bag = new Map<string, BagEntry>();
+	#bagSize = 0;
+	#parts: ApplicableChange[] = [];
+
+	constructor(options: MirrorOptions = {}) {
+		this.#id = options.id;
+		this.#numbers = options.numbers ?? 'json';
+	}
+
+	/** Names of the key columns; null when the rows are a bag. */
+	get key(): readonly string[] | null {
+		return this.#key;
+	}
+
+	get columns(): readonly Column[] | null {
+		return this.#columns;
+	}
+
+	get position(): string | null {
+		return this.#position;
+	}
+
+	/** True once a key was a number too large for JavaScript: rows may have been mixed up. Use `numbers: 'text'`. */
+	get inexact(): boolean {
+		return this.#inexact;
+	}
+
+	get size(): number {
+		return this.#key === null ? this.#bagSize : this.#byKey.size;
+	}
+
+	/** All rows held, in no particular order; an equal row of a bag as often as it is there. */
+	rows(): Row[] {
+		if (this.#key !== null) return [...this.#byKey.values()];
+		return [...this.#bag.values()].flatMap(({ row, count }) => Array<Row>(count).fill(row));
+	}
+
+	/** The row with this key (`{id: 7}`; other columns are ignored), if there is a key and such a row. */
+	get(key: Row): Row | undefined {
+		return this.#key === null ? undefined : this.#byKey.get(this.#keyOf(key));
+	}
+
+	/** Takes a message as it came from the server. Those of other subscriptions, and of other types, do nothing. */
+	apply(message: ServerMessage): void {
+		switch (message.type) {
+			case 'subscribed': return this.#concerns(message.id) ? this.subscribed(message) : undefined;
+			case 'rows': return this.#concerns(message.id) ? this.put(message) : undefined;
+			case 'reset': return this.#concerns(message.id) ? this.reset(message) : undefined;
+			case 'unsubscribed': return this.#concerns(message.id) ? this.unsubscribed(message) : undefined;
+			case 'transaction': return this.transaction(message);
+			case 'position':
+				if (this.#begun) this.#position = message.position;
+		}
+	}
+
+	/** The connection is gone: an unfinished transaction is dropped. */
+	disconnected(): void {
+		this.#parts = [];
+	}
+
+	subscribed(message: Pick<SubscribedMessage, 'key' | 'columns' | 'position' | 'resumed'>): void {
+		const columns = message.columns ?? [];
+		if (this.#begun) {
+			this.#reshape(message.key ?? null, columns);
+		} else {
+			this.#key = message.key ?? null;
+			this.#columns = columns;
+			if (message.resumed !== true) this.#clear();
+		}
+		this.#begun = true;
+		if (message.position !== undefined) this.#position = message.position;
+	}
+
+	/** Rows of a snapshot, or read elsewhere. */
+	put(message: Pick<RowsMessage, 'rows' | 'more' | 'position'>): void {
+		for (const row of message.rows) this.#add(row);
+		if (message.more !== true && message.position !== undefined) this.#position = message.position;
+	}
+
+	transaction(message: TransactionMessage): void {
+		for (const change of message.changes) {
+			if (this.#id === undefined || change.ids.includes(this.#id)) this.#parts.push(change);
+		}
+		if (message.more === true) return;
+		const changes = this.#parts;
+		this.#parts = [];
+		for (const change of changes) this.change(change);
+		const counts = this.#begun && (message.catchup === undefined || this.#concerns(message.catchup));
+		if (counts && message.position !== undefined) this.#position = message.position;
+	}
+
+	/** One change. Whoever calls this keeps a transaction's changes together. */
+	change(change: ApplicableChange): void {
+		switch (change.op) {
+			case 'insert':
+				if (change.new !== undefined) this.#add(change.new);
+				return;
+			case 'update':
+				if (change.new !== undefined) this.#update(change.old, change.new);
+				return;
+			case 'delete':
+				if (this.#key === null) this.#take(change.old ?? {});
+				else this.#byKey.delete(this.#keyOf(change.key ?? change.old ?? {}));
+				return;
+			case 'truncate':
+				this.#clear();
+		}
+	}
+
+	reset(message: Pick<ResetMessage, 'position'>): void {
+		this.#clear();
+		this.#position = message.position ?? null;
+	}
+
+	unsubscribed(_message?: UnsubscribedMessage): void {
+		this.#clear();
+		this.#position = null;
+		this.#begun = false;
+	}
+
+	#concerns(id: string): boolean {
+		return this.#id === undefined || this.#id === id;
+	}
+
+	#clear(): void {
+		this.#byKey.clear();
+		this.#bag.clear();
+		this.#bagSize = 0;
+	}
+
+	#add(row: Row): void {
+		if (this.#key !== null) {
+			this.#byKey.set(this.#keyOf(row), row);
+			return;
+		}
+		const text = canonical(row);
+		const entry = this.#bag.get(text);
+		if (entry === undefined) this.#bag.set(text, { row, count: 1 });
+		else entry.count += 1;
+		this.#bagSize += 1;
+	}
+
+	#take(row: Row): void {
+		const text = canonical(row);
+		const entry = this.#bag.get(text);
+		if (entry === undefined) return;
+		this.#bagSize -= 1;
+		entry.count -= 1;
+		if (entry.count === 0) this.#bag.delete(text);
+	}
+
+	#update(old: Row | undefined, row: Row): void {
+		if (this.#key === null) {
+			if (old !== undefined) this.#take(old);
+			this.#add(row);
+			return;
+		}
+		const before = this.#keyOf(old ?? row, row);
+		const former = this.#byKey.get(before);
+		this.#byKey.delete(before);
+		this.#byKey.set(this.#keyOf(row), former === undefined ? row : { ...former, ...row });
+	}
+
+	/** The key's values as text, each from `row` where it has the column and else from `otherwise`. */
+	#keyOf(row: Row, otherwise?: Row): string {
+		const values = (this.#key ?? []).map((name) => {
+			const value = Object.hasOwn(row, name) ? row[name] : otherwise?.[name];
+			if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)) {
+				this.#inexact ||= this.#numbers === 'json';
+			}
+			return value ?? null;
+		});
+		return canonical(values);
+	}
+
+	// The table's definition changed under a live subscription. With as many columns as before, of the same types, the
+	// names that differ are renamed columns; otherwise what is gone is forgotten and what is new is null.
+	#reshape(key: string[] | null, columns: Column[]): void {
+		const former = this.#columns ?? [];
+		const rows = this.rows();
+		const renamed = former.length === columns.length && columns.every((column, i) => column.type === former[i]?.type);
+		const sameNames = renamed && columns.every((column, i) => column.name === former[i]?.name);
+		const sameKey = canonical(this.#key) === canonical(key);
+		this.#key = key;
+		this.#columns = columns;
+		if (sameNames && sameKey) return;
+		this.#clear();
+		for (const row of rows) {
+			this.#add(sameNames ? row : Object.fromEntries(columns.map((column, i) => {
+				const from = renamed ? former[i]!.name : column.name;
+				return [column.name, Object.hasOwn(row, from) ? row[from]! : null];
+			})));
+		}
+	}
+}
+
+/** Text that is equal exactly when the values are, whatever the order of an object's members. */
+export function canonical(value: unknown): string {
+	if (Object.is(value, -0)) return '-0';
+	if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+	if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+	const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+	return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join()}}`;
+}
