@@ -1,0 +1,126 @@
+// Reading and checking the records of a transaction. Runs in the worker. Must not call PostgreSQL.
+#include "core/record.hpp"
+
+namespace plank::core {
+
+std::string_view op_name(Op op) noexcept
+{
+	switch (op) {
+	case Op::insert: return "insert";
+	case Op::update: return "update";
+	case Op::remove: return "delete";
+	case Op::truncate: return "truncate";
+	}
+	return "";
+}
+
+std::optional<Op> op_named(std::string_view name) noexcept
+{
+	for (int i = 0; i < kOps; ++i)
+		if (op_name(static_cast<Op>(i)) == name) return static_cast<Op>(i);
+	return std::nullopt;
+}
+
+bool next_record(Reader& reader, Record& record) noexcept
+{
+	if (reader.done()) return false;
+	record = Record{};
+	record.tag = static_cast<Tag>(reader.byte());
+	Reader content(reader.counted());
+	if (!reader.ok()) return false;
+	switch (record.tag) {
+	case Tag::insert: record.op = Op::insert; break;
+	case Tag::entered:
+		record.op = Op::insert;
+		record.by_update = true;
+		break;
+	case Tag::update: record.op = Op::update; break;
+	case Tag::remove: record.op = Op::remove; break;
+	case Tag::left:
+		record.op = Op::remove;
+		record.by_update = true;
+		break;
+	case Tag::truncate: record.op = Op::truncate; break;
+	case Tag::message:
+		record.channel = content.counted();
+		record.payload = content.rest();
+		if (!content.ok()) reader.fail();
+		return content.ok();
+	case Tag::reset:
+		record.relation = static_cast<uint32_t>(content.varint());
+		record.reason = content.rest();
+		if (!content.ok()) reader.fail();
+		return content.ok();
+	case Tag::lost: record.relations = content.rest(); return true;
+	default: reader.fail(); return false;
+	}
+	record.shape = static_cast<uint32_t>(content.varint());
+	record.image = content.rest();
+	if (!content.ok()) reader.fail();
+	return content.ok();
+}
+
+namespace {
+
+// Walks a change's columns, so that rendering need not check; splits an update's differences off.
+bool check_change(Record& record, const std::vector<ShapePtr>& shapes)
+{
+	if (record.shape >= shapes.size()) return false;
+	if (record.op == Op::truncate) return record.image.empty();
+	const size_t columns = shapes[record.shape]->columns.size();
+	Reader reader(record.image);
+	for (size_t i = 0; i < columns; ++i) reader.counted();
+	if (record.op == Op::update) {
+		const uint64_t differences = reader.varint();
+		if (differences > columns) return false;
+		for (uint64_t i = 0; i < differences; ++i) {
+			if (reader.varint() >= columns) return false;
+			reader.counted();
+		}
+	}
+	return reader.ok() && reader.done();
+}
+
+}  // namespace
+
+ShapePtr ShapeCache::find(std::string_view encoded)
+{
+	for (const Entry& entry : entries_)
+		if (entry.encoded == encoded) return entry.shape;
+	ShapePtr shape = Shape::decode(encoded);
+	if (!shape) return nullptr;
+	if (entries_.size() >= 1024) entries_.clear();
+	entries_.push_back({std::string(encoded), shape});
+	return shape;
+}
+
+bool read_body(Transaction& transaction, ShapeCache& shapes)
+{
+	Reader reader(transaction.body);
+	const uint64_t count = reader.varint();
+	for (uint64_t i = 0; i < count && reader.ok(); ++i) {
+		ShapePtr shape = shapes.find(reader.counted());
+		if (!shape) return false;
+		transaction.shapes.push_back(std::move(shape));
+	}
+	if (!reader.ok()) return false;
+	transaction.records_at = static_cast<size_t>(reader.at() - transaction.body.data());
+	Record record;
+	while (next_record(reader, record)) {
+		if (record.is_change()) {
+			if (!check_change(record, transaction.shapes)) return false;
+			++transaction.changes;
+		} else if (record.tag == Tag::message) {
+			++transaction.messages;
+		}
+	}
+	return reader.ok();
+}
+
+void append_record(std::string& out, Tag tag, std::string_view content)
+{
+	out += static_cast<char>(tag);
+	append_counted(out, content);
+}
+
+}  // namespace plank::core

@@ -1,0 +1,100 @@
+// What a transaction says, record by record. The capture side writes records, the worker reads them.
+// Runs in every process. Must not call PostgreSQL.
+//
+//   body    := varint(shapes) counted(shape)* record*
+//   record  := tag counted(content)
+//   content of a change  := varint(shape number) image [differences]
+//     image       := counted(JSON of a column)*      one per column of the shape; empty: null
+//     differences := varint(n) (varint(column) counted(JSON of the former value))*     updates only
+//   content of a message := counted(channel) payload
+//   content of a reset   := varint(relation) reason
+//   content of lost      := varint(relation)*        none: all tables
+#pragma once
+#ifdef POSTGRES_H
+#error "core/ must not see PostgreSQL"
+#endif
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/bytes.hpp"
+#include "core/shape.hpp"
+
+namespace plank::core {
+
+enum class Tag : char {
+	insert = 'I',
+	entered = 'i',  // an update that moved the row into the tracked rows or to this partition
+	update = 'U',
+	remove = 'D',
+	left = 'd',  // an update that moved the row out
+	truncate = 'T',
+	message = 'M',
+	reset = 'R',
+	lost = 'L',  // the transaction was too large, or the queue too full: reset these tables
+};
+
+// What subscribers call it.
+enum class Op : uint8_t { insert, update, remove, truncate };
+constexpr int kOps = 4;
+using OpSet = uint8_t;
+constexpr OpSet op_bit(Op op) noexcept { return static_cast<OpSet>(1u << static_cast<unsigned>(op)); }
+constexpr OpSet kAllOps = 0x0f;
+std::string_view op_name(Op op) noexcept;
+std::optional<Op> op_named(std::string_view name) noexcept;
+
+// One record, as views into the body.
+struct Record {
+	Tag tag = Tag::truncate;
+	Op op = Op::truncate;              // changes only
+	bool by_update = false;            // changes only: an insert or delete that an update caused
+	uint32_t shape = 0;                // changes only: number within the body
+	std::string_view image;            // changes: the new row, or the old one of a delete
+	std::string_view differences;      // updates only
+	std::string_view channel, payload; // messages
+	uint32_t relation = 0;             // resets
+	std::string_view reason;           // resets
+	std::string_view relations;        // lost
+
+	bool is_change() const noexcept { return tag != Tag::message && tag != Tag::reset && tag != Tag::lost; }
+};
+
+// Reads the next record; false at the end or when the bytes are faulty (reader.ok() tells which).
+bool next_record(Reader& reader, Record& record) noexcept;
+
+// A committed transaction as the transport hands it to the hub.
+struct Transaction {
+	uint64_t xid = 0;                 // 0: none (a plain NOTIFY)
+	int64_t committed_at = 0;         // microseconds since 2000-01-01 UTC
+	std::vector<ShapePtr> shapes;
+	std::string body;
+	size_t records_at = 0;            // where in `body` the records begin
+
+	uint64_t changes = 0, messages = 0;
+
+	std::string_view records() const noexcept { return std::string_view(body).substr(records_at); }
+};
+
+// Remembers shapes by their bytes, so that equal ones are one object. Bounded: forgets all when it holds many.
+class ShapeCache {
+ public:
+	ShapePtr find(std::string_view encoded);
+
+ private:
+	struct Entry {
+		std::string encoded;
+		ShapePtr shape;
+	};
+	std::vector<Entry> entries_;
+};
+
+// Checks the whole body and fills shapes, records_at and the counts; false when it is no body.
+bool read_body(Transaction& transaction, ShapeCache& shapes);
+
+// Writing, for the worker's own records and for tests; the capture side writes the same bytes into PostgreSQL's memory.
+void append_record(std::string& out, Tag tag, std::string_view content);
+
+}  // namespace plank::core

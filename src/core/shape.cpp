@@ -1,0 +1,96 @@
+// Encoding, decoding and the derived texts of shapes. Runs in every process. Must not call PostgreSQL.
+#include "core/shape.hpp"
+
+#include "core/bytes.hpp"
+#include "core/json.hpp"
+
+namespace plank::core {
+
+namespace {
+
+std::string encode_identity(const Shape& shape)
+{
+	std::string out;
+	append_varint(out, shape.relation);
+	append_counted(out, shape.table);
+	append_varint(out, shape.columns.size());
+	for (const Column& column : shape.columns) {
+		append_counted(out, column.name);
+		append_counted(out, column.type);
+		append_varint(out, static_cast<uint64_t>(column.numbers));
+	}
+	append_varint(out, shape.key.size());
+	for (uint32_t index : shape.key) append_varint(out, index);
+	return out;
+}
+
+}  // namespace
+
+std::string Shape::encode() const
+{
+	std::string out = encode_identity(*this);
+	append_counted(out, notify);
+	return out;
+}
+
+std::shared_ptr<const Shape> Shape::decode(std::string_view bytes)
+{
+	auto shape = std::make_shared<Shape>();
+	Reader reader(bytes);
+	shape->relation = static_cast<uint32_t>(reader.varint());
+	shape->table = reader.counted();
+	const uint64_t columns = reader.varint();
+	// PostgreSQL has at most 1600 columns; a larger number is no shape, and must not reserve memory.
+	if (!reader.ok() || columns > 2000) return nullptr;
+	for (uint64_t i = 0; i < columns && reader.ok(); ++i) {
+		Column column;
+		column.name = reader.counted();
+		column.type = reader.counted();
+		const uint64_t numbers = reader.varint();
+		if (numbers > 2) return nullptr;
+		column.numbers = static_cast<Numbers>(numbers);
+		shape->columns.push_back(std::move(column));
+	}
+	const uint64_t keys = reader.varint();
+	if (!reader.ok() || keys > columns) return nullptr;
+	for (uint64_t i = 0; i < keys; ++i) {
+		const uint64_t index = reader.varint();
+		if (index >= columns) return nullptr;
+		shape->key.push_back(static_cast<uint32_t>(index));
+	}
+	shape->notify = reader.counted();
+	if (!reader.ok() || !reader.done()) return nullptr;
+	shape->derive();
+	return shape;
+}
+
+void Shape::derive()
+{
+	identity = encode_identity(*this);
+	table_json.clear();
+	append_json_string(table_json, table);
+	member.clear();
+	in_key.assign(columns.size(), false);
+	has_numbers = false;
+	columns_json = "[";
+	for (const Column& column : columns) {
+		std::string name;
+		append_json_string(name, column.name);
+		if (columns_json.size() > 1) columns_json += ',';
+		columns_json.append("{\"name\":").append(name).append(",\"type\":");
+		append_json_string(columns_json, column.type);
+		columns_json += '}';
+		member.push_back(name + ':');
+		has_numbers |= column.numbers != Numbers::none;
+	}
+	columns_json += ']';
+	key_names_json = key.empty() ? "null" : "[";
+	for (uint32_t index : key) {
+		in_key[index] = true;
+		if (key_names_json.size() > 1) key_names_json += ',';
+		append_json_string(key_names_json, columns[index].name);
+	}
+	if (!key.empty()) key_names_json += ']';
+}
+
+}  // namespace plank::core
