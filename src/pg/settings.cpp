@@ -1,0 +1,115 @@
+// Definition of Plank's settings, in alphabetical order. Runs in every process, from _PG_init.
+#include "pg/settings.hpp"
+
+#include <climits>
+
+#include "pg/postgres.hpp"
+
+extern "C" {
+#include "utils/guc.h"
+}
+
+namespace plank::pg {
+
+char* Settings::allowed_origins = nullptr;
+char* Settings::anonymous_role = nullptr;
+int Settings::crash_limit = 3;
+char* Settings::databases = nullptr;
+int Settings::history_size = 64 * 1024;
+char* Settings::listen_addresses = nullptr;
+int Settings::max_connections = 10000;
+int Settings::max_message_size = 64 * 1024;
+int Settings::max_subscriptions = 1000;
+int Settings::notify_limit = 64 * 1024;
+int Settings::ping_interval = 25000;
+int Settings::port = 8432;
+int Settings::send_buffer = 4 * 1024;
+int Settings::send_timeout = 10000;
+int Settings::spill_size = 1024 * 1024;
+int Settings::transport = 0;
+int Settings::workers = 1;
+
+namespace {
+
+const config_enum_entry kTransports[] = {{"notify", 0, false}, {"wal", 1, false}, {nullptr, 0, false}};
+
+bool check_transport(int* value, void**, GucSource)
+{
+	if (*value == static_cast<int>(TransportKind::notify)) return true;
+	GUC_check_errcode(ERRCODE_FEATURE_NOT_SUPPORTED);
+	GUC_check_errmsg("plank.transport = 'wal' is not supported by this version of Plank");
+	GUC_check_errhint("Set plank.transport to \"notify\".");
+	return false;
+}
+
+// PostgreSQL keeps listen_addresses to two words and letters it can resolve later; what cannot be split is refused here.
+bool check_roles_name(char** value, void**, GucSource)
+{
+	if (strlen(*value) < NAMEDATALEN) return true;
+	GUC_check_errdetail("A role's name has at most %d bytes.", NAMEDATALEN - 1);
+	return false;
+}
+
+}  // namespace
+
+void define_settings()
+{
+	DefineCustomStringVariable("plank.allowed_origins",
+	                           "Origins besides the page's own host whose pages may connect.",
+	                           "A comma-separated list such as \"https://app.example.com\"; \"*\" allows all.",
+	                           &Settings::allowed_origins, "", PGC_SIGHUP, GUC_LIST_INPUT, nullptr, nullptr, nullptr);
+	DefineCustomStringVariable("plank.anonymous_role", "Role of clients that connect without a token.",
+	                           "Empty: such clients may do nothing.", &Settings::anonymous_role, "", PGC_SIGHUP, 0,
+	                           check_roles_name, nullptr, nullptr);
+	DefineCustomIntVariable("plank.crash_limit",
+	                        "Crashes of a worker within a minute after which it stays down until the server restarts.",
+	                        "0 lets it come back always.", &Settings::crash_limit, 3, 0, 1000, PGC_POSTMASTER, 0,
+	                        nullptr, nullptr, nullptr);
+	DefineCustomStringVariable("plank.databases", "Databases that get a worker.",
+	                           "A comma-separated list of names, each with an optional port: \"app:8432, analytics:8433\".",
+	                           &Settings::databases, "postgres", PGC_POSTMASTER, GUC_LIST_INPUT, nullptr, nullptr,
+	                           nullptr);
+	DefineCustomIntVariable("plank.history_size", "Memory a worker uses for the log of recent transactions.",
+	                        nullptr, &Settings::history_size, 64 * 1024, 1024, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB,
+	                        nullptr, nullptr, nullptr);
+	DefineCustomStringVariable("plank.listen_addresses", "Host names or addresses the workers listen on.", nullptr,
+	                           &Settings::listen_addresses, "localhost", PGC_SIGHUP, GUC_LIST_INPUT, nullptr, nullptr,
+	                           nullptr);
+	DefineCustomIntVariable("plank.max_connections", "Most WebSocket connections of one worker.", nullptr,
+	                        &Settings::max_connections, 10000, 1, 1000000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.max_message_size", "Most bytes of one message from a client.", nullptr,
+	                        &Settings::max_message_size, 64 * 1024, 1024, 64 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_BYTE,
+	                        nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.max_subscriptions", "Most subscriptions of one connection.", nullptr,
+	                        &Settings::max_subscriptions, 1000, 1, 1000000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.notify_limit",
+	                        "Size of a transaction's changes above which subscribers get a reset instead.",
+	                        "NOTIFY keeps them in the session's memory until commit.", &Settings::notify_limit,
+	                        64 * 1024, 64, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.ping_interval",
+	                        "Time between pings to a client; none answered within two of them closes the connection.",
+	                        nullptr, &Settings::ping_interval, 25000, 100, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
+	                        nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.port", "Port of the first database that names none of its own.", nullptr,
+	                        &Settings::port, 8432, 1, 65535, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.send_buffer",
+	                        "Bytes that may wait for a client that takes none for plank.send_timeout.", nullptr,
+	                        &Settings::send_buffer, 4 * 1024, 16, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, nullptr,
+	                        nullptr, nullptr);
+	DefineCustomIntVariable("plank.send_timeout",
+	                        "Time after which a client that takes no byte of more than plank.send_buffer is closed.",
+	                        nullptr, &Settings::send_timeout, 10000, 100, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
+	                        nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.spill_size",
+	                        "Most temporary disk space a worker uses for transactions that slow clients still need.",
+	                        nullptr, &Settings::spill_size, 1024 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, nullptr,
+	                        nullptr, nullptr);
+	DefineCustomEnumVariable("plank.transport", "How changes travel from sessions to the workers.", nullptr,
+	                         &Settings::transport, 0, kTransports, PGC_POSTMASTER, 0, check_transport, nullptr,
+	                         nullptr);
+	DefineCustomIntVariable("plank.workers", "Worker processes per database; they share its port.", nullptr,
+	                        &Settings::workers, 1, 1, 64, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+	MarkGUCPrefixReserved("plank");
+}
+
+}  // namespace plank::pg

@@ -1,0 +1,32 @@
+// Plank's settings, as variables that PostgreSQL keeps up to date. Runs in every process.
+#pragma once
+
+namespace plank::pg {
+
+enum class TransportKind : int { notify, wal };
+
+struct Settings {
+	static char* allowed_origins;
+	static char* anonymous_role;
+	static int crash_limit;
+	static char* databases;
+	static int history_size;       // kB
+	static char* listen_addresses;
+	static int max_connections;
+	static int max_message_size;   // bytes
+	static int max_subscriptions;
+	static int notify_limit;       // kB
+	static int ping_interval;      // ms
+	static int port;
+	static int send_buffer;        // kB
+	static int send_timeout;       // ms
+	static int spill_size;         // kB
+	static int transport;          // TransportKind
+	static int workers;
+};
+
+// Defines them all. From _PG_init, while shared_preload_libraries is processed; elsewhere they are defined without
+// effect, so that SHOW and ALTER SYSTEM know them.
+void define_settings();
+
+}  // namespace plank::pg

@@ -1,0 +1,85 @@
+// What Plank keeps in PostgreSQL's shared memory: one slot per served database, one per worker process.
+// Runs in every process. Plain data and atomics only: no C++ object with a destructor may live here, and no pointer or
+// latch of another process.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "pg/postgres.hpp"
+
+extern "C" {
+#include "storage/s_lock.h"
+#include "storage/spin.h"
+}
+
+namespace plank::pg {
+
+constexpr int kMaxDatabases = 64;
+constexpr int kMaxWorkersPerDatabase = 64;
+constexpr int kChannelLength = 6 + 32;  // "plank:" and 128 random bits in hex
+
+enum class WorkerState : int {
+	down,
+	starting,
+	waiting_for_extension,
+	wrong_version,
+	ready,
+	stopping,
+};
+
+// Counters of `plank.stat`; each is written by its worker alone.
+struct WorkerCounters {
+	std::atomic<uint64_t> clients, subscriptions, transactions, changes, messages, resets, clients_accepted,
+	    clients_refused, clients_too_slow, clients_timed_out, frames_sent, bytes_sent, bytes_received, log_bytes,
+	    spill_bytes, notify_sent, notify_skipped, errors;
+};
+
+struct WorkerSlot {
+	int database;                       // index into databases
+	int number;                         // 0 .. plank.workers - 1
+	std::atomic<int> state;             // WorkerState
+	std::atomic<int> pid;
+	std::atomic<int> procno;            // pgprocno for waking it, -1 when down
+	std::atomic<int> port;
+	std::atomic<int64_t> started_at;    // TimestampTz
+	std::atomic<bool> listening;        // its LISTEN has committed
+	std::atomic<uint32_t> failures;     // starts in a row that did not reach `ready`; for the back-off
+	std::atomic<uint64_t> report_asked, report_done;  // plank.clients and plank.subscriptions
+	WorkerCounters counters;
+};
+
+struct DatabaseSlot {
+	char name[NAMEDATALEN];
+	int port;                           // 0: plank.port (first) plus its place
+	std::atomic<Oid> oid;               // known once its worker has connected
+	std::atomic<uint32_t> catalog_changes;  // raised after a commit that changed what the worker has cached
+	std::atomic<uint64_t> lost;         // raised after a commit whose changes could not go through the queue
+	char channel[kChannelLength + 1];   // secret, made at every server start
+};
+
+struct SharedState {
+	int databases, workers;
+	uint64_t epoch;                     // of positions: random, made at every server start
+	std::atomic<int> queue_usage;       // of the notification queue, in thousandths, as the workers last saw it
+	DatabaseSlot database[kMaxDatabases];
+	WorkerSlot worker[1];               // `workers` of them
+};
+
+// Null when Plank was not preloaded.
+SharedState* shared_state() noexcept;
+
+// The slot of the current session's database, or null when it has no worker. Cheap after the first call.
+DatabaseSlot* my_database_slot() noexcept;
+
+// True when a worker of this database listens.
+bool anybody_listens(const DatabaseSlot* slot) noexcept;
+
+// Wakes the workers of a database. Async-signal-safe in spirit: no allocation, no error.
+void wake_workers(const DatabaseSlot* slot) noexcept;
+
+// Splits plank.databases, reserves shared memory and installs the start-up hook. From _PG_init of the postmaster.
+// Returns the number of databases. Complains with FATAL about a value that cannot be understood.
+void request_shared_state();
+
+}  // namespace plank::pg
