@@ -8,10 +8,6 @@
 
 #include "pg/postgres.hpp"
 
-extern "C" {
-#include "lib/stringinfo.h"
-}
-
 namespace plank::backend {
 
 // Where a value's JSON holds numbers that JavaScript would round (bigint, numeric), for clients that ask for text.
@@ -52,6 +48,7 @@ class OutputSettings {
 
  private:
 	int date_style_, date_order_, interval_style_, bytea_output_, extra_float_digits_;
+	bool quote_all_identifiers_;
 	void* time_zone_;
 };
 

@@ -2,10 +2,16 @@
 // Plank headers; everything outside core/ and net/ may use it.
 #pragma once
 
+// PostgreSQL 15 defines this as nothing, and -fvisibility=hidden would hide even the magic block.
+#if !defined(_WIN32) && !defined(PGDLLEXPORT)
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+
 extern "C" {
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/elog.h"
 #include "utils/memutils.h"
