@@ -16,7 +16,9 @@ DATA_built := $(SCRIPT)
 
 PKG_CONFIG ?= pkg-config
 LIBRARIES := libwebsockets libuv jansson openssl
-PG_CPPFLAGS = -Isrc -DPLANK_VERSION='"$(PLANK_VERSION)"' $(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
+# PostgreSQL 15 leaves PGDLLEXPORT empty, for it expects default visibility.
+PG_CPPFLAGS = -Isrc -DPLANK_VERSION='"$(PLANK_VERSION)"' -DPGDLLEXPORT='__attribute__((visibility("default")))' \
+	$(shell $(PKG_CONFIG) --cflags $(LIBRARIES) 2>/dev/null)
 PG_CXXFLAGS = -std=c++20 -O2 -g -Wall -Wextra -Wshadow -Werror -fvisibility=hidden -fvisibility-inlines-hidden \
 	-fno-gnu-unique -MMD -MP
 # The version script hides what -fvisibility cannot: weak template instances of the standard library.

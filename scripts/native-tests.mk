@@ -20,6 +20,7 @@ define kind
 build/native/$(1)/%.o: %.cpp scripts/native-tests.mk
 	@mkdir -p $$(@D)
 	$(COMPILER_$(1)) $(FLAGS) $(FLAGS_$(1)) -c -o $$@ $$<
+
 endef
 $(foreach kind,plain sanitized fuzz,$(eval $(call kind,$(kind))))
 
