@@ -38,6 +38,7 @@ export class Mirror {
 	#bag = new Map<string, BagEntry>();
 	#bagSize = 0;
 	#parts: ApplicableChange[] = [];
+	#catchup: string | null = null;
 
 	constructor(options: MirrorOptions = {}) {
 		this.#id = options.id;
@@ -92,7 +93,7 @@ export class Mirror {
 
 	/** The connection is gone: an unfinished transaction is dropped. */
 	disconnected(): void {
-		this.#parts = [];
+		this.#dropParts();
 	}
 
 	subscribed(message: Pick<SubscribedMessage, 'key' | 'columns' | 'position' | 'resumed'>): void {
@@ -118,11 +119,13 @@ export class Mirror {
 		for (const change of message.changes) {
 			if (this.#id === undefined || change.ids.includes(this.#id)) this.#parts.push(change);
 		}
+		this.#catchup = message.catchup ?? this.#catchup;
 		if (message.more === true) return;
 		const changes = this.#parts;
-		this.#parts = [];
+		const catchup = this.#catchup;
+		this.#dropParts();
 		for (const change of changes) this.change(change);
-		const counts = this.#begun && (message.catchup === undefined || this.#concerns(message.catchup));
+		const counts = this.#begun && (catchup === null || this.#concerns(catchup));
 		if (counts && message.position !== undefined) this.#position = message.position;
 	}
 
@@ -153,6 +156,11 @@ export class Mirror {
 		this.#clear();
 		this.#position = null;
 		this.#begun = false;
+	}
+
+	#dropParts(): void {
+		this.#parts = [];
+		this.#catchup = null;
 	}
 
 	#concerns(id: string): boolean {

@@ -49,29 +49,33 @@ export interface AssembledTransaction {
 
 export class Assembler {
 	#changes: WireChange[] = [];
+	#first: TransactionMessage | null = null;
 
 	/** The whole transaction once its last part is there; null until then. */
 	add(part: TransactionMessage): AssembledTransaction | null {
+		const first = (this.#first ??= part);
 		if (part.more === true) {
 			for (const change of part.changes) this.#changes.push(change);
 			return null;
 		}
 		const changes = this.#changes.length === 0 ? part.changes : this.#changes.concat(part.changes);
-		this.#changes = [];
+		this.clear();
+		// The position stands on the last part; the rest on any of them.
 		const facts: TransactionFacts = {
-			xid: part.xid ?? null,
-			committed_at: part.committed_at ?? null,
+			xid: part.xid ?? first.xid ?? null,
+			committed_at: part.committed_at ?? first.committed_at ?? null,
 			position: part.position ?? null,
 		};
 		return {
 			transaction: { ...facts, changes: changes.map((change) => fromWire(change, facts)) },
 			ids: changes.map((change) => change.ids),
-			catchup: part.catchup ?? null,
+			catchup: part.catchup ?? first.catchup ?? null,
 		};
 	}
 
 	clear(): void {
 		this.#changes = [];
+		this.#first = null;
 	}
 }
 
