@@ -42,6 +42,12 @@ clean:
 endif
 .DEFAULT_GOAL := all
 
+# The private PostgreSQL is below build/, or below /tmp when the server's user cannot read this folder.
+clean: clean-private-postgres
+.PHONY: clean-private-postgres
+clean-private-postgres:
+	@if [ -f build/private-postgres.path ]; then rm -rf "$$(cat build/private-postgres.path)"; fi
+
 -include $(OBJS:.o=.d)
 $(OBJS): Makefile plank.control
 $(shlib): src/plank.map

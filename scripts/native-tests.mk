@@ -16,13 +16,13 @@ COMPILER_fuzz := clang++
 
 objects = $(patsubst %.cpp,build/native/$(1)/%.o,$(2))
 
-define kind
+define compile_as
 build/native/$(1)/%.o: %.cpp scripts/native-tests.mk
 	@mkdir -p $$(@D)
 	$(COMPILER_$(1)) $(FLAGS) $(FLAGS_$(1)) -c -o $$@ $$<
 
 endef
-$(foreach kind,plain sanitized fuzz,$(eval $(call kind,$(kind))))
+$(foreach kind,plain sanitized fuzz,$(eval $(call compile_as,$(kind))))
 
 build/native/plain/unit: $(call objects,plain,$(CORE) $(UNIT))
 	g++ $(FLAGS_plain) -o $@ $^ -lgtest_main -lgtest -ljansson -lpthread

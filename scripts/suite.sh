@@ -77,7 +77,7 @@ run_and_count() {
 		failed=$(sed -nE 's/^(#|ℹ) (fail|cancelled) ([0-9]+).*/\3/p' "$log" | awk '{n += $1} END {print n + 0}')
 	elif grep -qE '^\[==========\] .* ran' "$log"; then
 		passed=$(sed -nE 's/^\[  PASSED  \] ([0-9]+) tests?.*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
-		failed=$(sed -nE 's/^\[  FAILED  \] ([0-9]+) tests?.*/\1/p' "$log" | awk '{n += $1} END {print n + 0}')
+		failed=$(grep -cE '^\[  FAILED  \] .* \([0-9]+ ms\)$' "$log" || true)
 	else
 		passed=$((status == 0)) failed=$((status != 0))
 	fi
