@@ -5,10 +5,14 @@ suite=$(basename "$0")
 
 nothing() { say "$1"; exit 77; }
 
-# The PostgreSQL to test: the runner's, or a fresh one when a suite is started by hand.
+# The PostgreSQL to test: the runner's, or a fresh one when a suite is started by hand; with the test-only extension.
 private_postgres() {
 	[ -n "${PLANK_BINDIR:-}" ] || PLANK_BINDIR=$(scripts/private-postgres)
 	export PLANK_BINDIR
+	if [ -f test/module/Makefile ]; then
+		${MAKE:-make} -s -j2 -C test/module all
+		${MAKE:-make} -s -C test/module install DESTDIR="$(cat build/private-postgres.path)" >/dev/null
+	fi
 	export PATH="$PLANK_BINDIR:$PATH"
 }
 
