@@ -18,28 +18,30 @@ class Frame {
  public:
 	static constexpr size_t kHeadroom = 16;  // LWS_PRE; net/ asserts it
 
-	static std::shared_ptr<const Frame> make(std::string_view text)
+	static std::shared_ptr<const Frame> make(std::string_view text, bool binary = false)
 	{
 		std::string buffer;
 		buffer.reserve(kHeadroom + text.size());
 		buffer.append(kHeadroom, '\0').append(text);
-		return adopt(std::move(buffer));
+		return adopt(std::move(buffer), binary);
 	}
 	// Takes a buffer whose first kHeadroom bytes are free for the header; the rest is the text.
-	static std::shared_ptr<const Frame> adopt(std::string&& buffer)
+	static std::shared_ptr<const Frame> adopt(std::string&& buffer, bool binary = false)
 	{
-		return std::shared_ptr<const Frame>(new Frame(std::move(buffer)));
+		return std::shared_ptr<const Frame>(new Frame(std::move(buffer), binary));
 	}
 	static size_t headroom() noexcept { return kHeadroom; }
 
 	std::string_view text() const noexcept { return std::string_view(buffer_).substr(kHeadroom); }
 	size_t size() const noexcept { return buffer_.size() - kHeadroom; }
-	// For the network layer, which writes headers before the bytes it sends and restores what it overwrote.
+	bool binary() const noexcept { return binary_; }  // never for plank.v1
+	// For the network layer, which writes the header, the same for everybody, before the text.
 	std::string& buffer() const noexcept { return buffer_; }
 
  private:
-	explicit Frame(std::string&& buffer) : buffer_(std::move(buffer)) {}
+	Frame(std::string&& buffer, bool binary) : buffer_(std::move(buffer)), binary_(binary) {}
 	mutable std::string buffer_;
+	bool binary_;
 };
 using FramePtr = std::shared_ptr<const Frame>;
 

@@ -22,8 +22,10 @@ namespace plank::net {
 
 // Close codes of protocol.md section 4, rule 12, and those of RFC 6455 that the server itself uses.
 enum class CloseCode : uint16_t {
+	normal = 1000,
 	going_away = 1001,
 	protocol_error = 1002,
+	unsupported_data = 1003,
 	invalid_payload = 1007,
 	policy_violation = 1008,
 	too_big = 1009,
@@ -46,6 +48,8 @@ struct Limits {
 	int ping_interval_ms = 25000;          // unanswered for two intervals: closed with 4002
 	int handshake_timeout_ms = 10000;      // request headers must be complete by then
 	int message_timeout_ms = 30000;        // a message begun must be complete by then
+	bool accept_binary = false;            // else 1003; true hands them to Handler::on_binary
+	std::string websocket_path = "/ws";    // upgrades elsewhere get 404; empty: any path
 };
 
 struct Address {
@@ -86,9 +90,10 @@ class Connection {
  public:
 	// Asks that Handler::next_frame be called as soon as the socket takes bytes. Cheap; may be called often.
 	void request_write() noexcept;
-	// Stops or starts reading from this client (back-pressure on replies).
+	// Stops or starts reading from this client (back-pressure on replies). What was already received still arrives.
 	void pause_reading(bool paused) noexcept;
-	// Sends what next_frame still gives if `drain`, then a close frame; on_close follows.
+	// Sends what next_frame still gives if `drain`, then a close frame; on_close follows, never from within this call.
+	// No message is delivered any more. A second call changes nothing, but that it ends a drain.
 	void close(CloseCode code, std::string_view reason, bool drain = false) noexcept;
 
 	void* context() const noexcept;
@@ -101,7 +106,6 @@ class Connection {
  protected:
 	Connection() = default;
 	~Connection() = default;
-	static std::string& buffer_of(const Frame& frame) noexcept { return frame.buffer(); }
 };
 
 // What the server asks of its owner. Called inside libwebsockets callbacks: an exception thrown here is caught by
@@ -117,10 +121,12 @@ class Handler {
 	virtual void on_open(Connection& connection) = 0;
 	// One whole text message, valid UTF-8, at most max_message_size. Binary messages are refused with 1003.
 	virtual void on_message(Connection& connection, std::string_view text) = 0;
+	virtual void on_binary(Connection& connection, std::string_view bytes) { (void)connection, (void)bytes; }
 	// The socket takes bytes: the next frame to send, or null when nothing waits.
 	virtual FramePtr next_frame(Connection& connection) = 0;
 	// Bytes that wait for this client beyond what next_frame has given; for send_buffer.
 	virtual size_t waiting(const Connection& connection) noexcept = 0;
+	// Once for each on_open. The connection takes no more frames; its farewell may still be under way.
 	virtual void on_close(Connection& connection) noexcept = 0;
 	// level: 'E' error, 'W' warning, 'I' log, 'D' debug. One line, no line feed.
 	virtual void log(char level, std::string_view line) noexcept = 0;
@@ -134,7 +140,9 @@ struct Counters {
 
 class Server {
  public:
-	// `loop` must outlive the server. The owner runs uv_run(loop, UV_RUN_NOWAIT) in its own loop.
+	// `loop` must outlive the server. The owner runs uv_run(loop, UV_RUN_NOWAIT) in its own loop. One server a process
+	// at a time. Raises the soft limit of open files as far as max_connections needs; null and a logged line when
+	// libwebsockets cannot start. Destroying the server turns the loop until its handles are closed.
 	static std::unique_ptr<Server> create(uv_loop_s* loop, Handler& handler, const Limits& limits);
 	virtual ~Server() = default;
 
