@@ -23,6 +23,43 @@ CREATE FUNCTION plank_test.expected(anyelement) RETURNS pg_catalog.jsonb
 	SET search_path = pg_catalog
 	AS $$ SELECT pg_catalog.to_jsonb($1) $$;
 
+-- Null when Plank sends what it must, else both. Scalars must agree as text, arrays and composites as JSON values, and
+-- the marks around their numbers must enclose numbers and nothing else.
+CREATE FUNCTION plank_test.mismatch(value anyelement) RETURNS pg_catalog.text
+	LANGUAGE plpgsql STABLE STRICT AS $$
+DECLARE
+	sent pg_catalog.text := plank_test.value_json(value);
+	want pg_catalog.jsonb := plank_test.expected(value);
+	unmarked pg_catalog.text := pg_catalog.regexp_replace(sent, E'\x01(-?[0-9]+([.][0-9]+)?)\x01', '\1', 'g');
+	marks pg_catalog.text := plank_test.numbers(value);
+	same pg_catalog.bool;
+BEGIN
+	IF pg_catalog.strpos(unmarked, E'\x01') OPERATOR(pg_catalog.>) 0 THEN
+		RETURN pg_catalog.format('a mark encloses no number: %s', sent);
+	ELSIF marks OPERATOR(pg_catalog.<>) 'nested' AND unmarked OPERATOR(pg_catalog.<>) sent THEN
+		RETURN pg_catalog.format('marks where numbers are %s: %s', marks, sent);
+	END IF;
+	same := unmarked OPERATOR(pg_catalog.=) want::pg_catalog.text;
+	IF pg_catalog.jsonb_typeof(want) OPERATOR(pg_catalog.=) ANY ('{array,object}') THEN
+		same := unmarked::pg_catalog.jsonb OPERATOR(pg_catalog.=) want;
+	END IF;
+	IF same THEN
+		RETURN NULL;
+	END IF;
+	RETURN pg_catalog.format('%s: sent %s, want %s', pg_catalog.pg_typeof(value), pg_catalog.left(sent, 500),
+		pg_catalog.left(want::pg_catalog.text, 500));
+END $$;
+
+-- The same for a value written as an SQL expression.
+CREATE FUNCTION plank_test.mismatch_of(expression pg_catalog.text) RETURNS pg_catalog.text
+	LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	result pg_catalog.text;
+BEGIN
+	EXECUTE pg_catalog.format('SELECT plank_test.mismatch(%s)', expression) INTO result;
+	RETURN expression OPERATOR(pg_catalog.||) ' -> ' OPERATOR(pg_catalog.||) result;
+END $$;
+
 -- Nanoseconds per row for `rounds` passes over the table's rows in memory, printed by Plank or by row_to_json.
 CREATE FUNCTION plank_test.benchmark(relation pg_catalog.regclass, rounds pg_catalog.int4, use_plank pg_catalog.bool)
 	RETURNS pg_catalog.float8
