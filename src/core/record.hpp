@@ -52,8 +52,7 @@ struct Record {
 	Op op = Op::truncate;              // changes only
 	bool by_update = false;            // changes only: an insert or delete that an update caused
 	uint32_t shape = 0;                // changes only: number within the body
-	std::string_view image;            // changes: the new row, or the old one of a delete
-	std::string_view differences;      // updates only
+	std::string_view image;            // changes: the new row (updates: then the differences), a delete's old row
 	std::string_view channel, payload; // messages
 	uint32_t relation = 0;             // resets
 	std::string_view reason;           // resets

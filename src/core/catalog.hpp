@@ -1,0 +1,42 @@
+// What the hub must know of the database, answered by whoever can look it up. The worker asks PostgreSQL; tests have a map.
+#pragma once
+#ifdef POSTGRES_H
+#error "core/ must not see PostgreSQL"
+#endif
+
+#include <string>
+#include <vector>
+
+#include "core/name.hpp"
+#include "core/shape.hpp"
+
+namespace plank::core {
+
+enum class Access : uint8_t {
+	granted,
+	absent,        // missing, untracked or unreadable: one answer for all three
+	row_security,  // readable, but this version cannot serve it
+	busy,          // locked by DDL at the moment: ask again
+	failed,        // the look-up failed; `message` says how
+};
+
+struct TableAnswer {
+	Access access = Access::absent;
+	ShapePtr shape;       // when granted
+	std::string message;  // when failed
+};
+
+class Catalog {
+ public:
+	virtual TableAnswer find_table(const std::string& role, const QualifiedName& name) = 0;
+	// The same table again, by its OID: its name, columns and privileges may have changed.
+	virtual TableAnswer look_again(const std::string& role, uint32_t relation) = 0;
+	// All tracked tables that `role` may read.
+	virtual std::vector<ShapePtr> readable_tables(const std::string& role) = 0;
+	virtual bool may_hear(const std::string& role, const std::string& channel) = 0;
+
+ protected:
+	~Catalog() = default;
+};
+
+}  // namespace plank::core

@@ -1,0 +1,163 @@
+// The hub: sessions, what they watch, the log of transactions, and who is to be told what. One per worker.
+// Runs in the worker, on one thread. Must not call PostgreSQL; it asks the Catalog.
+//
+// A transaction goes into the shared log once. Sessions with equal subscriptions form an audience; the audiences that
+// watch a table are found by its OID, and their idle sessions get a place in the log to read from. Frames are rendered when
+// a socket takes bytes, once per audience and place.
+#pragma once
+#ifdef POSTGRES_H
+#error "core/ must not see PostgreSQL"
+#endif
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "core/audience.hpp"
+#include "core/catalog.hpp"
+#include "core/session.hpp"
+#include "core/transaction_log.hpp"
+
+namespace plank::core {
+
+struct HubLimits {
+	size_t max_subscriptions = 1000;
+	TransactionLog::Limits log;
+};
+
+struct HubCounters {
+	uint64_t subscriptions = 0;  // live now
+	uint64_t transactions = 0, changes = 0, messages = 0, resets = 0, errors = 0;
+};
+
+// Takes what `plank.track(notify => …)` asks to be sent on public channels.
+using NoticeSink = std::function<void(const std::string& channel, std::string&& payload)>;
+
+class Hub {
+ public:
+	// `epoch`: tells this server start's positions from another's. `clock`: microseconds since 2000-01-01 UTC.
+	Hub(std::string epoch, HubLimits limits, Catalog& catalog, std::function<int64_t()> clock);
+	~Hub();
+	Hub(const Hub&) = delete;
+	Hub& operator=(const Hub&) = delete;
+
+	void set_limits(HubLimits limits);
+	void set_notice_sink(NoticeSink sink) { notices_ = std::move(sink); }
+
+	// --- Called from network callbacks: short, and without the catalog.
+	Session& open(Link& link, std::string name, std::string role);
+	void close(Session& session) noexcept;
+	void receive(Session& session, std::string_view text);
+	FramePtr next_frame(Session& session);
+	size_t waiting(const Session& session) const noexcept;
+
+	// --- Called from the worker's loop.
+	// A committed transaction; its body has been read. Resets and lost markers in it are acted on.
+	void deliver(Transaction&& transaction);
+	// Another application's NOTIFY on an exposed channel. `payload`: text in UTF-8.
+	void deliver_notify(const std::string& channel, std::string_view payload);
+	// Something was lost: every table's subscribers must start anew.
+	void reset_all(const std::string& reason);
+	// Answers requests until `deadline`; true when some are left. Uses the catalog.
+	bool process_requests(std::chrono::steady_clock::time_point deadline);
+	bool has_requests() const noexcept { return !asking_.empty() || !asking_later_.empty(); }
+	// Looks at every watched table again and tells subscribers what changed. Uses the catalog.
+	void look_again();
+	// Tells all clients where they are, so that quiet ones stay current.
+	void send_positions();
+	// Ends every session of `role` (its right to be here is gone).
+	void end_role(const std::string& role, std::string_view reason);
+	// Closes sessions that have not said who they are for ten seconds.
+	void close_unauthenticated();
+	// Starts a turn: frames are rendered until `deadline`, then sessions wait for the next turn.
+	void begin_turn(std::chrono::steady_clock::time_point deadline);
+	bool has_starved() const noexcept { return !starved_.empty(); }
+	// Keeps the log and the caches within their limits. Returns an error of the temporary files, or "".
+	std::string trim();
+
+	const HubCounters& counters() const noexcept { return counters_; }
+	const TransactionLog& log() const noexcept { return log_; }
+	size_t sessions() const noexcept { return sessions_.size(); }
+	void for_each_session(const std::function<void(const Session&)>& visit) const;
+	// Name of a watched table, for plank.subscriptions; empty when nobody watches it.
+	bool anybody_watches(uint32_t relation) const noexcept;
+
+ private:
+	struct Table {
+		ShapePtr shape;                      // as subscribers were told last
+		std::vector<AudiencePtr> audiences;
+	};
+
+	// hub_requests.cpp
+	bool answer(Session& session, const Request& request);
+	bool subscribe(Session& session, const Request& request);
+	bool subscribe_table(Session& session, const Request& request);
+	void start_subscription(Session& session, const Request& request, const ShapePtr& found);
+	void subscribe_channel(Session& session, const Request& request);
+	void end_subscription(Session& session, std::string_view id, std::string_view code, std::string_view message);
+	void end_where(const std::function<bool(const Session&, const Subscription&)>& ends, const char* code,
+	               std::string_view message);
+	void reply(Session& session, std::string&& text);
+	void refuse(Session& session, Fault&& fault);
+	std::string position() const;
+
+	// hub_audiences.cpp
+	void close_stretch(Session& session);
+	void changed_subscriptions(Session& session);
+	void settle();
+	void leave_audience(Session& session) noexcept;
+	void join_audience(Session& session);
+	void make_idle(Session& session);
+	void leave_idle(Session& session) noexcept;
+	void drop_audience(Audience& audience) noexcept;
+	void wake(const LogEntry& entry);
+	void wake(Audience& audience, const LogEntry& entry);
+	FramePtr join_replies(Session& session);
+	FramePtr render_next(Session& session);
+	void keep_batch(const AudiencePtr& audience, Batch&& batch);
+	void drop_oldest_batch() noexcept;
+	void pop_waiting(Session& session) noexcept;
+
+	// hub.cpp
+	void close_all(const std::vector<Session*>& sessions, uint16_t code, std::string_view reason, bool drain);
+	LogEntry& append(LogEntry&& entry);
+	void announce_shape(const ShapePtr& shape);
+	void send_notices(const LogEntry& entry);
+
+	const std::string epoch_;
+	HubLimits limits_;
+	Catalog& catalog_;
+	std::function<int64_t()> clock_;
+	NoticeSink notices_;
+	HubCounters counters_;
+
+	TransactionLog log_;
+	uint64_t last_xid_ = 0;
+
+	std::unordered_map<const Session*, std::unique_ptr<Session>> sessions_;
+	std::unordered_map<std::string, AudiencePtr> audiences_;
+	std::unordered_map<uint32_t, Table> tables_;
+	std::unordered_map<std::string, std::vector<AudiencePtr>> channels_;
+
+	// Requests of one client that may wait before it is no longer read from, and how few let it be read again.
+	static constexpr size_t kRequestsPause = 64;
+	static constexpr size_t kRequestsResume = 16;
+
+	std::deque<Session*> asking_;     // have requests
+	std::vector<Session*> asking_later_;  // asked about a table that DDL holds
+	std::chrono::steady_clock::time_point ask_again_at_{};
+	std::vector<Session*> regrouping_;
+	std::vector<Session*> starved_;
+	std::deque<std::weak_ptr<Audience>> cached_;  // whose batches are kept, oldest first
+	size_t cached_bytes_ = 0;
+	std::chrono::steady_clock::time_point render_deadline_ = std::chrono::steady_clock::time_point::max();
+};
+
+}  // namespace plank::core

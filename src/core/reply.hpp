@@ -1,0 +1,28 @@
+// The server's messages that are no transactions, as JSON text (protocol.md section 4).
+// Runs in the worker. Must not call PostgreSQL.
+#pragma once
+#ifdef POSTGRES_H
+#error "core/ must not see PostgreSQL"
+#endif
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/request.hpp"
+#include "core/shape.hpp"
+
+namespace plank::core {
+
+std::string welcome_message(std::string_view session, std::string_view role);
+std::string subscribed_message(std::string_view id, const Shape& shape, std::string_view position);
+std::string channel_subscribed_message(std::string_view id, std::string_view channel, std::string_view position);
+// `code` empty: at the client's own request.
+std::string unsubscribed_message(std::string_view id, std::string_view code, std::string_view message);
+std::string reset_message(std::string_view id, std::string_view reason, std::string_view position);
+std::string position_message(std::string_view position);
+std::string tables_message(std::string_view id, const std::vector<ShapePtr>& tables);
+std::string error_message(const Fault& fault);
+std::string pong_message(std::string_view id);
+
+}  // namespace plank::core

@@ -1,0 +1,81 @@
+// One client, as the hub sees it: who it is, what it watches, what waits for it.
+// Runs in the worker. Must not call PostgreSQL.
+#pragma once
+#ifdef POSTGRES_H
+#error "core/ must not see PostgreSQL"
+#endif
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/audience.hpp"
+#include "core/frame.hpp"
+#include "core/request.hpp"
+
+namespace plank::core {
+
+// The session's way to its socket; the network layer's connection behind it.
+class Link {
+ public:
+	virtual void request_write() noexcept = 0;
+	virtual void pause_reading(bool paused) noexcept = 0;
+	// Sends what waits if `drain`, then closes.
+	virtual void close(uint16_t code, std::string_view reason, bool drain) noexcept = 0;
+
+ protected:
+	~Link() = default;
+};
+
+using AudiencePtr = std::shared_ptr<Audience>;
+
+// One thing that waits for a client: a reply, or a stretch of the log as its audience sees it.
+struct Waiting {
+	static constexpr uint64_t kOpen = UINT64_MAX;
+
+	FramePtr reply;         // set: a reply
+	AudiencePtr audience;   // set: a stretch
+	Cursor at;
+	uint64_t until = kOpen; // kOpen: it goes on as the log grows
+	uint64_t bytes_at = 0;  // of Audience::bytes, how much the client has had
+	uint64_t bytes_to = 0;  // ... and how much there is, once the stretch is closed
+};
+
+class Session {
+ public:
+	Session(Link& the_link, std::string the_name, std::string the_role, int64_t the_time)
+	    : link(the_link), name(std::move(the_name)), role(std::move(the_role)), connected_at(the_time)
+	{}
+
+	Link& link;
+	const std::string name;
+	const std::string role;  // empty: not authenticated
+	const int64_t connected_at;
+
+	std::vector<Subscription> subscriptions;
+	AudiencePtr audience;
+	size_t place_in_idle = kNotIdle;  // index into audience->idle
+	bool regroup = false;             // subscriptions changed since the audience was chosen
+	bool starved = false;             // has something to send, and the turn's time is over
+	bool closing = false;
+	bool reading_paused = false;
+
+	std::vector<Waiting> waiting;     // first is next; short, for most clients empty
+	size_t reply_bytes = 0;
+	std::deque<std::variant<Request, Fault>> requests;  // asked and not yet answered
+
+	static constexpr size_t kNotIdle = SIZE_MAX;
+
+	const Subscription* find(std::string_view id) const noexcept
+	{
+		for (const Subscription& subscription : subscriptions)
+			if (subscription.id == id) return &subscription;
+		return nullptr;
+	}
+};
+
+}  // namespace plank::core
