@@ -9,8 +9,10 @@ import { plural } from './format.js';
 export const KEPT = 300;
 /** Lines drawn, over all transactions: what bounds the number of elements. */
 export const LINES = 600;
-/** After drawing for t milliseconds the next drawing waits 3 t: the page stays quick on slow machines too. */
+/** After a frame that took t milliseconds the next drawing waits 3 t: the page stays quick on slow machines too. */
 const REST_FACTOR = 3;
+/** More drawings than this per second nobody can read. */
+const REST_AT_LEAST_MS = 50;
 
 interface Drawn {
 	element: HTMLElement;
@@ -30,12 +32,19 @@ export class Feed {
 	#dropped = false;
 	#scheduled = false;
 	#restUntil = 0;
+	#drawBegun = 0;
+	// Its message comes when the browser has laid out and painted what was drawn, which takes longer than drawing.
+	readonly #painted = new MessageChannel();
 	#paused = false;
 	#scrolledAway = false;
 	readonly #onContent: () => void;
 
 	constructor(onContent: () => void) {
 		this.#onContent = onContent;
+		this.#painted.port1.onmessage = () => {
+			const now = performance.now();
+			this.#restUntil = now + Math.max((now - this.#drawBegun) * REST_FACTOR, REST_AT_LEAST_MS);
+		};
 		new IntersectionObserver(([entry]) => {
 			this.#scrolledAway = !entry!.isIntersecting;
 			this.#schedule();
@@ -96,7 +105,7 @@ export class Feed {
 	}
 
 	#draw(): void {
-		const begun = performance.now();
+		this.#drawBegun = performance.now();
 		const fresh: Drawn[] = [];
 		const fragment = document.createDocumentFragment();
 		let lines = 0;
@@ -116,7 +125,7 @@ export class Feed {
 		this.#trim();
 		this.#showCounts();
 		this.#onContent();
-		this.#restUntil = performance.now() + (performance.now() - begun) * REST_FACTOR;
+		this.#painted.port2.postMessage(null);
 	}
 
 	#trim(): void {

@@ -20,30 +20,47 @@ export class Notices {
 	readonly #who = byId('who');
 	readonly #notices = byId('notices');
 	readonly #empty = byId('empty');
+	readonly #lost = byId('lost');
+	readonly #lostReason = el('p', '');
 	#emptyShown = '';
 	#retryAt = 0;
+	// Connected, but as nobody.
+	#refused = false;
 	readonly #reconnect: () => void;
 
 	constructor(reconnect: () => void) {
 		this.#reconnect = reconnect;
+		this.#lost.append(this.#lostReason, button('Try again now', reconnect));
 	}
 
 	status(status: ConnectionStatus): void {
 		this.#retryAt = status.retryIn === null ? 0 : performance.now() + status.retryIn;
-		this.#pill.dataset['state'] = status.state;
-		this.#pill.title = status.reason ?? '';
-		this.tick(status);
+		this.#refused = false;
+		if (status.state === 'open') this.#lost.hidden = true;
+		this.#showPill(status);
 	}
 
-	/** Once a second: the time until the next attempt. */
-	tick(status: ConnectionStatus): void {
+	/** Once a second: the time until the next attempt, and why. Short losses pass without a word. */
+	tick(situation: Situation): void {
+		const { status, feedEmpty } = situation;
+		this.#showPill(status);
+		this.#lost.hidden = feedEmpty || status.state === 'open' || status.state === 'connecting';
+		if (!this.#lost.hidden) this.#lostReason.textContent = `No connection: ${status.reason ?? ''}`;
+	}
+
+	#showPill(status: ConnectionStatus): void {
 		const seconds = Math.ceil((this.#retryAt - performance.now()) / 1000);
 		const wait = status.state === 'reconnecting' && seconds > 1 ? ` in ${seconds} s` : '';
-		const text = status.state === 'open' ? 'live' : status.state + wait;
+		const refused = status.state === 'open' && this.#refused;
+		const text = refused ? 'no role' : status.state === 'open' ? 'live' : status.state + wait;
+		this.#pill.dataset['state'] = refused ? 'refused' : status.state;
+		this.#pill.title = status.reason ?? '';
 		if (this.#pill.textContent !== text) this.#pill.textContent = text;
 	}
 
-	who(welcome: WelcomeMessage): void {
+	who(welcome: WelcomeMessage, status: ConnectionStatus): void {
+		this.#refused = welcome.role === null;
+		this.#showPill(status);
 		const role = welcome.role === null ? 'no role' : `role ${welcome.role}`;
 		this.#who.textContent = `${location.host} · ${role} · ${welcome.server}`;
 	}

@@ -4,7 +4,7 @@ import { connect, PlankError, type Change, type TableEvents, type TableInfo, typ
 import { CHANGES_SHOWN } from './card.js';
 import { byId } from './dom.js';
 import { Feed } from './feed.js';
-import { Notices } from './notices.js';
+import { Notices, type Situation } from './notices.js';
 import { Picker } from './picker.js';
 import { Rates } from './rates.js';
 
@@ -23,9 +23,12 @@ const notices = new Notices(() => plank.reconnect());
 const feed = new Feed(showEmpty);
 const picker = new Picker(subscribePicked);
 
+function situation(): Situation {
+	return { status: plank.status, welcome, tables, picked: picker.active.length, feedEmpty: feed.empty };
+}
+
 function showEmpty(): void {
-	const picked = picker.active.length;
-	notices.empty({ status: plank.status, welcome, tables, picked, feedEmpty: feed.empty });
+	notices.empty(situation());
 }
 
 function subscribePicked(): void {
@@ -45,7 +48,7 @@ function subscribe(table: string): Watch<TableEvents> {
 		.on('subscribed', () => picker.problem(table, null))
 		.on('reset', ({ reason }) => feed.push({ kind: 'reset', table, reason, time: new Date() }))
 		.on('error', (error) => {
-			picker.problem(table, error.message);
+			if (welcome?.role !== null) picker.problem(table, error.message);
 			report(error, table);
 		});
 }
@@ -71,7 +74,7 @@ async function readTables(): Promise<void> {
 plank
 	.on('welcome', (message) => {
 		welcome = message;
-		notices.who(message);
+		notices.who(message, plank.status);
 		if (message.role !== null) void readTables();
 		showEmpty();
 	})
@@ -99,7 +102,7 @@ notices.status(plank.status);
 showEmpty();
 setInterval(() => {
 	picker.refresh();
-	notices.tick(plank.status);
+	notices.tick(situation());
 }, 1000);
 setInterval(() => {
 	if (document.visibilityState === 'visible' && plank.state === 'open' && welcome?.role != null) void readTables();
