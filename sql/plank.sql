@@ -65,13 +65,19 @@ COMMENT ON FUNCTION plank._filter(oid) IS
 	'the filter that the WHEN condition of a capture trigger was made from, as SQL over the table''s columns';
 
 CREATE VIEW plank.tracked AS
-WITH captured AS (
+WITH RECURSIVE firing AS (
+	SELECT t.oid, t.tgrelid, t.tgenabled
+	FROM pg_catalog.pg_trigger t
+	WHERE t.tgfoid OPERATOR(pg_catalog.=) 'plank.capture()'::regprocedure AND t.tgparentid OPERATOR(pg_catalog.=) 0
+	UNION ALL
+	SELECT t.oid, f.tgrelid, t.tgenabled
+	FROM pg_catalog.pg_trigger t JOIN firing f ON t.tgparentid OPERATOR(pg_catalog.=) f.oid
+), captured AS (
 	SELECT t.tgrelid,
 		pg_catalog.array_agg(a.mode) AS modes,
 		pg_catalog.min(a.columns::text)::name[] AS columns,
 		pg_catalog.min(a.notify) AS notify,
-		pg_catalog.min(t.oid) FILTER (WHERE t.tgqual IS NOT NULL) AS filtered,
-		pg_catalog.bool_and(t.tgenabled OPERATOR(pg_catalog.=) 'A') AS enabled
+		pg_catalog.min(t.oid) FILTER (WHERE t.tgqual IS NOT NULL) AS filtered
 	FROM pg_catalog.pg_trigger t
 		CROSS JOIN LATERAL plank._arguments(t.tgargs) a
 	WHERE t.tgfoid OPERATOR(pg_catalog.=) 'plank.capture()'::regprocedure
@@ -109,7 +115,10 @@ SELECT c.tgrelid::regclass AS relation,
 		ORDER BY i.indisprimary DESC
 		LIMIT 1
 	) AS key,
-	c.enabled
+	NOT EXISTS (
+		SELECT FROM firing f
+		WHERE f.tgrelid OPERATOR(pg_catalog.=) c.tgrelid AND f.tgenabled OPERATOR(pg_catalog.<>) 'A'
+	) AS enabled
 FROM captured c;
 REVOKE ALL ON plank.tracked FROM PUBLIC;
 GRANT SELECT ON plank.tracked TO PUBLIC;
@@ -121,7 +130,7 @@ COMMENT ON COLUMN plank.tracked.filter IS 'only rows that pass this condition ex
 COMMENT ON COLUMN plank.tracked.notify IS 'public channel on which each change is also sent with NOTIFY; null: none';
 COMMENT ON COLUMN plank.tracked.key IS
 	'columns that identify a row: the primary key unless it is DEFERRABLE, else the replica identity index, else null';
-COMMENT ON COLUMN plank.tracked.enabled IS 'false when one of the capture triggers was disabled or does not fire ALWAYS';
+COMMENT ON COLUMN plank.tracked.enabled IS 'false when a capture trigger, of the table or of a partition, was disabled or does not fire ALWAYS';
 
 -- Channels
 
