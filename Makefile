@@ -64,14 +64,9 @@ CLIENT_SOURCES := $(shell find client -path client/node_modules -prune -o -path 
 client/node_modules/.package-lock.json: client/package.json client/package-lock.json
 	cd client && npm ci --no-audit --no-fund
 	@touch $@
-ifneq ($(wildcard client/package.json),)
-$(CLIENT_DIST) &: client/node_modules/.package-lock.json $(CLIENT_SOURCES)
+$(CLIENT_DIST) &: client/node_modules/.package-lock.json $(CLIENT_SOURCES) plank.control
 	cd client && npm run --silent build
 	@touch $(CLIENT_DIST)
-else
-$(CLIENT_DIST) &:
-	@mkdir -p client/dist && touch $(CLIENT_DIST)
-endif
 
 $(ASSETS): $(CLIENT_DIST) scripts/embed-assets
 	@mkdir -p $(@D)

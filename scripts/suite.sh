@@ -72,7 +72,7 @@ finish() {
 run_and_count() {
 	local log status=0 passed failed line
 	log=$(mktemp "${work:-/tmp}/output.XXXXXX")
-	"$@" 2>&1 | tee "$log" || status=${PIPESTATUS[0]}
+	"$@" 2>&1 | tee "$log" | sed -uE '/^ *(---|\.\.\.|duration_ms: .*|# Subtest: .*)$/d' || status=${PIPESTATUS[0]}
 	line=$(grep -oE '[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1 || true)
 	if [ -n "$line" ]; then
 		read -r passed _ failed _ <<<"${line//,/}"
