@@ -62,7 +62,7 @@ export class Notices {
 		this.#refused = welcome.role === null;
 		this.#showPill(status);
 		const role = welcome.role === null ? 'no role' : `role ${welcome.role}`;
-		this.#who.textContent = `${location.host} · ${role} · ${welcome.server}`;
+		this.#who.textContent = `${role} · ${location.host} · ${welcome.server}`;
 	}
 
 	error(error: PlankError, about: string | null): void {
@@ -88,6 +88,7 @@ export class Notices {
 	/** Shows what to do next, when the feed has nothing to show. */
 	empty(situation: Situation): void {
 		const { name, content } = this.#choose(situation);
+		if (situation.feedEmpty) this.#lost.hidden = true;
 		this.#empty.hidden = name === '';
 		if (name === this.#emptyShown) return;
 		this.#emptyShown = name;

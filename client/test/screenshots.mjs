@@ -28,6 +28,11 @@ for (const [name, look] of Object.entries(looks)) {
 	const server = await startServer({ tables: shop });
 	const page = await open(browser.context, server.url);
 	await busy(server, page);
+	// The port of a test says nothing to a reader.
+	await page.evaluate(() => {
+		const who = document.getElementById('who');
+		who.textContent = who.textContent.replace(location.host, 'localhost:8432');
+	});
 	await page.screenshot({ path: `${folder}/${name}.png` });
 	await page.locator('summary.line').nth(1).click();
 	await page.screenshot({ path: `${folder}/${name}-opened.png` });
