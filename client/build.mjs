@@ -15,6 +15,12 @@ const dist = at('dist/');
 const version = /^default_version\s*=\s*'([^']+)'/m.exec(readFileSync(at('../plank.control'), 'utf8'))?.[1];
 if (version === undefined) throw new Error('plank.control has no default_version');
 
+// What has not changed keeps its time stamp, so that nothing that depends on it is built again.
+function write(name, text) {
+	const path = new URL(name, dist);
+	if (!existsSync(path) || readFileSync(path, 'utf8') !== text) writeFileSync(path, text);
+}
+
 const common = {
 	bundle: true,
 	format: 'esm',
@@ -34,7 +40,7 @@ async function bundle(entry, options = {}) {
 
 async function buildLibrary() {
 	const banner = `// Plank ${version}: the client of plank.v1. PostgreSQL License.\n`;
-	writeFileSync(new URL('plank.js', dist), banner + (await bundle('src/index.ts')));
+	write('plank.js', banner + (await bundle('src/index.ts')));
 
 	// The project's own compiler, in a process of its own: it has no other interface.
 	const types = new URL('types/', dist).pathname;
@@ -42,7 +48,7 @@ async function buildLibrary() {
 		at('node_modules/typescript/bin/tsc').pathname, '-p', at('tsconfig.json').pathname, '--noEmit', 'false',
 		'--declaration', '--emitDeclarationOnly', '--outDir', types,
 	], { stdio: 'inherit' });
-	writeFileSync(new URL('plank.d.ts', dist), bundleDeclarations(`${types}/src`));
+	write('plank.d.ts', bundleDeclarations(`${types}/src`));
 	rmSync(types, { recursive: true });
 
 	const { name, description, license, engines } = JSON.parse(readFileSync(at('package.json'), 'utf8'));
@@ -52,7 +58,7 @@ async function buildLibrary() {
 		files: ['plank.js', 'plank.d.ts'],
 		peerDependencies: { ws: '>=8' }, peerDependenciesMeta: { ws: { optional: true } },
 	};
-	writeFileSync(new URL('package.json', dist), `${JSON.stringify(manifest, null, '\t')}\n`);
+	write('package.json', `${JSON.stringify(manifest, null, '\t')}\n`);
 }
 
 async function buildPage() {
@@ -76,8 +82,8 @@ async function buildPage() {
 		`form-action 'none'`,
 		`frame-ancestors 'none'`,
 	].join('; ');
-	writeFileSync(new URL('index.html', dist), html);
-	writeFileSync(new URL('index.csp', dist), `${policy}\n`);
+	write('index.html', html);
+	write('index.csp', `${policy}\n`);
 }
 
 mkdirSync(dist, { recursive: true });
