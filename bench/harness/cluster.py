@@ -1,0 +1,131 @@
+"""Owns one private PostgreSQL cluster in a temporary directory: made, started, asked and removed here.
+
+The server never runs as root: root hands it to the user postgres. Nothing outside the directory is touched, and the
+only TCP port is Plank's.
+"""
+
+import os
+import pwd
+import resource
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+
+SETTINGS = """
+listen_addresses = ''
+unix_socket_directories = '{directory}'
+max_connections = 60
+shared_buffers = 256MB
+max_wal_size = 8GB
+checkpoint_timeout = 1h
+fsync = on
+synchronous_commit = on
+log_line_prefix = '%m [%p] %b '
+"""
+
+PLANK_SETTINGS = """
+shared_preload_libraries = 'plank'
+plank.databases = 'bench_plank'
+plank.port = {port}
+plank.anonymous_role = 'bench_web'
+"""
+
+
+class Failed(Exception):
+    """Something the benchmark needs did not work; the text is for the person who ran it."""
+
+
+def raise_descriptor_limit():
+    """For this process and all it starts: 5,000 clients are 5,000 descriptors in the load client and in a gateway."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Cluster:
+    def __init__(self, bin_directory, with_plank):
+        self.bin = Path(bin_directory)
+        self.with_plank = with_plank
+        self.plank_port = free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix="plank-bench-"))
+        self.data = self.directory / "data"
+        self.log = self.directory / "log"
+        self.user = {}
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam("postgres")
+            os.chown(self.directory, owner.pw_uid, owner.pw_gid)
+            self.user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+    def __enter__(self):
+        try:
+            self._create()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        if (self.data / "postmaster.pid").exists():
+            self._run("pg_ctl", "stop", "-w", "-D", self.data, "-m", "fast", check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def conninfo(self, database):
+        return f"host={self.directory} port=5432 dbname={database} user=postgres"
+
+    def environment(self, database):
+        """For clients that read PGHOST and its like."""
+        return {"PGHOST": str(self.directory), "PGPORT": "5432", "PGDATABASE": database, "PGUSER": "postgres"}
+
+    def query(self, database, sql):
+        return self._run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo(database), "-c", sql).strip()
+
+    def script(self, database, path):
+        self._run("psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo(database), "-f", "-", stdin=path.read_text())
+
+    def restart(self):
+        self._run("pg_ctl", "restart", "-w", "-D", self.data, "-l", self.log, "-m", "fast")
+
+    def worker_pids(self):
+        rows = self.query("postgres", "SELECT pid FROM pg_stat_activity "
+                          "WHERE backend_type ILIKE 'plank%' AND datname = 'bench_plank' ORDER BY pid")
+        return [int(row) for row in rows.split()]
+
+    def crashes(self):
+        """Lines of the server's log that no benchmark may leave behind."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if "terminated by signal" in line or "PANIC:" in line]
+
+    def _create(self):
+        self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
+        configuration = self.data / "postgresql.conf"
+        with configuration.open("a") as file:
+            file.write(SETTINGS.format(directory=self.directory))
+        self._run("pg_ctl", "start", "-w", "-D", self.data, "-l", self.log)
+        self.query("postgres", "CREATE ROLE bench_web")
+        for database in ("bench_node", "bench_plank"):
+            self.query("postgres", f"CREATE DATABASE {database}")
+        if self.with_plank:
+            with configuration.open("a") as file:
+                file.write(PLANK_SETTINGS.format(port=self.plank_port))
+            self.restart()
+
+    def _run(self, program, *arguments, stdin=None, check=True):
+        command = [str(self.bin / program), *map(str, arguments)]
+        # pg_ctl's server inherits the output: to a file, or reading it would wait for the server's end.
+        with tempfile.TemporaryFile("w+") as output:
+            done = subprocess.run(command, cwd=self.directory, input=stdin, stdout=output, stderr=subprocess.STDOUT,
+                                  text=True, **({} if stdin is not None else {"stdin": subprocess.DEVNULL}), **self.user)
+            output.seek(0)
+            text = output.read()
+        if check and done.returncode != 0:
+            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
+            raise Failed(f"{program} failed: {text.strip()}\n{tail}".strip())
+        return text

@@ -1,0 +1,127 @@
+"""Turns the samples of a run into the tables that people read: medians, ratios, targets. Measures nothing."""
+
+from statistics import median
+
+# name, title, measure, value in a sample, unit, lower is better, target as (kind, bound): "ratio" is Plank to the Node
+# gateway (Node to Plank where lower is better and the bound is a factor), "value" is Plank's own figure.
+FIGURES = (
+    ("Commit to client, p50, 100 tx/s", "latency", "p50_ms", "ms", 3, ("ratio at most", 0.7)),
+    ("Commit to client, p99, 100 tx/s", "latency", "p99_ms", "ms", 3, None),
+    ("· bare COMMIT in the same run, p50", "latency", "commit_p50_ms", "ms", 3, None),
+    ("Single-row tx/s that arrive, 8 writers", "writers", "per_second", "/s", 0, None),
+    ("One transaction of many rows, until the last arrives", "rows", "seconds", "s", 3, ("times as fast", 5)),
+    ("· of it after COMMIT was sent", "rows", "seconds_after_commit", "s", 3, None),
+    ("Deliveries/s, fewer clients", "fanout_0", "per_second", "/s", 0, ("times as many", 4)),
+    ("Deliveries/s, more clients", "fanout_1", "per_second", "/s", 0, ("times as many", 4)),
+    ("Private memory per idle connection", "memory", "private_dirty_kb_each", "kB", 2, ("at most", 8)),
+    ("· proportional set (PSS)", "memory", "pss_kb_each", "kB", 2, None),
+    ("· resident set (RSS)", "memory", "rss_kb_each", "kB", 2, None),
+    ("Writers' rate, 8 writers, nobody connected", "rate", "per_second", "/s", 0, None),
+    ("· share of an untracked table's rate", "rate", "share", "", 2, None),
+)
+EFFORT = ("rows", "fanout_0", "fanout_1", "writers")
+
+
+def medians(result):
+    """{measure: {gateway: {value: median of the rounds}}}; `rate` gains the share of the untracked table."""
+    found = {}
+    for measure, of_gateways in result["samples"].items():
+        for gateway, samples in of_gateways.items():
+            if samples:
+                found.setdefault(measure, {})[gateway] = {key: median(sample[key] for sample in samples) for key in samples[0]}
+    for gateway, values in found.get("rate", {}).items():
+        untracked = found.get("untracked", {}).get(gateway)
+        if untracked:
+            values["share"] = values["per_second"] / untracked["per_second"]
+    return found
+
+
+def figures_table(result):
+    found = medians(result)
+    lines = ["| figure | Plank | Node gateway | Plank : Node | to reach | reached |", "|---|---:|---:|---:|---|---|"]
+    for title, measure, key, unit, digits, target in FIGURES:
+        of_gateways = found.get(measure, {})
+        plank, node = (of_gateways.get(name, {}).get(key) for name in ("plank", "node"))
+        if plank is None and node is None:
+            continue
+        ratio = plank / node if plank is not None and node else None
+        lines.append("| " + " | ".join((
+            _title(title, measure, result["sizes"]), _number(plank, digits, unit), _number(node, digits, unit),
+            "" if ratio is None else f"{ratio:.2f}", *_target(target, plank, ratio, unit))) + " |")
+    return "\n".join(lines)
+
+
+def effort_table(result):
+    """Who was busy: where the gateway uses one whole core it is the limit, where the client does, the client is."""
+    found = medians(result)
+    lines = ["| measure | gateway | cores the gateway used | cores the client used | deliveries per read |", "|---|---|---:|---:|---:|"]
+    for measure in EFFORT:
+        for gateway, values in sorted(found.get(measure, {}).items()):
+            each = values.get("deliveries_per_read")
+            lines.append(f"| {_measure_title(measure, result['sizes'])} | {gateway} | {values['gateway_cpu']:.2f} "
+                         f"| {values['client_cpu']:.2f} | {'' if each is None else f'{each:.1f}'} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def document(result):
+    machine = "\n".join(f"- {name}: {value}" for name, value in result["machine"].items())
+    versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
+    rounds = result["sizes"]["rounds"]
+    missing = [title for name, title in (("plank", "Plank"), ("node", "the Node gateway")) if name not in result["gateways"]]
+    note = f"\n{' and '.join(missing).capitalize()} was not part of this run.\n" if missing else ""
+    failures = "".join(f"\n- {failure}" for failure in result["failures"])
+    exact = "No client missed a change or had one twice." if not failures else f"**Not exact or not measured:**{failures}"
+    return f"""# Results
+
+Written by `bench/report` from the JSON of one run; how it is measured stands in README.md.
+
+- command: `{result["command"]}`
+- when: {result["when"]}, revision {result["revision"]}
+{machine}
+- versions: {versions}
+- medians of {rounds} round{"" if rounds == 1 else "s"}, gateways interleaved
+{note}
+{figures_table(result)}
+
+{exact}
+
+## Who was busy
+
+{effort_table(result)}
+"""
+
+
+def _title(title, measure, sizes):
+    if measure == "rows":
+        return title.replace("many", f"{sizes['rows']:,}")
+    if measure.startswith("fanout"):
+        return _measure_title(measure, sizes)
+    if measure == "memory" and not title.startswith("·"):
+        return f"{title}, {sizes['idle_clients']:,} of them"
+    return title
+
+
+def _measure_title(measure, sizes):
+    if measure.startswith("fanout"):
+        clients, changes = sizes["fanout"][int(measure[-1])]
+        return f"Deliveries/s to {clients:,} clients ({changes:,} changes)"
+    return {"rows": f"{sizes['rows']:,} rows in one transaction", "writers": "8 writers, one client"}[measure]
+
+
+def _number(value, digits, unit):
+    return "" if value is None else f"{value:,.{digits}f} {unit}".strip()
+
+
+def _target(target, plank, ratio, unit):
+    if target is None:
+        return "", ""
+    kind, bound = target
+    if kind == "at most":
+        text, value, reached = f"at most {bound} {unit}", plank, lambda figure: figure <= bound
+    elif kind == "ratio at most":
+        text, value, reached = f"ratio at most {bound}", ratio, lambda figure: figure <= bound
+    elif kind == "times as fast":
+        text, value, reached = f"{bound} times as fast", ratio, lambda figure: 1 / figure >= bound
+    else:
+        text, value, reached = f"{bound} times as many", ratio, lambda figure: figure >= bound
+    return text, "" if value is None else ("yes" if reached(value) else "**no**")
