@@ -17,10 +17,21 @@ constexpr size_t kDateTimeLength = 40;
 
 bool has_four_digit_year(int64 day) { return day >= kFirstDay && day < kEndDay; }
 
+// Years that begin in March, so that the leap day comes last and months follow one line: 153 days in every five.
 char* put_date(char* to, int32 day)
 {
-	int year, month, day_of_month;
-	j2date(day + POSTGRES_EPOCH_JDATE, &year, &month, &day_of_month);
+	constexpr unsigned kDaysIn400Years = 146097, kDaysBefore2000 = 730425;  // since 0000-03-01
+	const unsigned days = static_cast<unsigned>(day + static_cast<int32>(kDaysBefore2000));
+	const unsigned cycle = days / kDaysIn400Years;
+	const unsigned day_of_cycle = days % kDaysIn400Years;
+	const unsigned year_of_cycle =
+	    (day_of_cycle - day_of_cycle / 1460 + day_of_cycle / 36524 - day_of_cycle / (kDaysIn400Years - 1)) / 365;
+	const unsigned day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+	const unsigned month_from_march = (5 * day_of_year + 2) / 153;
+	const unsigned day_of_month = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+	const unsigned month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
+	const unsigned year = cycle * 400 + year_of_cycle + (month <= 2 ? 1 : 0);
+
 	to = put_two_digits(to, year / 100);
 	to = put_two_digits(to, year % 100);
 	*to++ = '-';

@@ -180,17 +180,20 @@ void print_oid(StringInfo out, const ValueOutput*, Datum value)
 
 void print_uuid(StringInfo out, const ValueOutput*, Datum value)
 {
-	const auto* const uuid = reinterpret_cast<const char*>(DatumGetUUIDP(value)->data);
-	constexpr size_t kGroups[] = {4, 2, 2, 2, 6};
+	char digits[2 * UUID_LEN];
+	hex_encode(reinterpret_cast<const char*>(DatumGetUUIDP(value)->data), UUID_LEN, digits);
 
 	char* to = reserve(out, 2 * UUID_LEN + 6);
-	const char* from = uuid;
 	*to++ = '"';
-	for (const size_t group : kGroups) {
-		if (from != uuid) *to++ = '-';
-		to += hex_encode(from, group, to);
-		from += group;
-	}
+	to = put(to, digits, 8);
+	*to++ = '-';
+	to = put(to, digits + 8, 4);
+	*to++ = '-';
+	to = put(to, digits + 12, 4);
+	*to++ = '-';
+	to = put(to, digits + 16, 4);
+	*to++ = '-';
+	to = put(to, digits + 20, 12);
 	*to++ = '"';
 	commit(out, to);
 }

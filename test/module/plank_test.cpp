@@ -6,6 +6,7 @@
 extern "C" {
 #include "access/htup_details.h"
 #include "executor/spi.h"
+#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
@@ -65,7 +66,7 @@ Rows read_rows(Oid relation)
 	if (SPI_execute(query, true, 0) != SPI_OK_SELECT) elog(ERROR, "could not read the table");
 	Rows rows = {};
 	rows.count = static_cast<int>(SPI_processed);
-	rows.descriptor = SPI_tuptable->tupdesc;
+	rows.descriptor = BlessTupleDesc(SPI_tuptable->tupdesc);
 	rows.tuples = SPI_tuptable->vals;
 	rows.records = static_cast<Datum*>(palloc(sizeof(Datum) * Max(rows.count, 1)));
 	for (int i = 0; i < rows.count; i++)

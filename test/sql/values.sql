@@ -189,6 +189,11 @@ SELECT replace(plank_test.value_json(e), E'\x01', '|') || ' ' || plank_test.numb
 SELECT plank_test.numbers(1), plank_test.numbers(1::int8), plank_test.numbers(1.5), plank_test.numbers('{}'::int8[]),
 	plank_test.numbers('{}'::int4[]), plank_test.numbers('{1.5}'::many), plank_test.numbers('"a"'::jsonb);
 
+-- Every day of four hundred years, and every month of the other years.
+SELECT count(*) FROM generate_series(0, 146097) g WHERE plank_test.value_json('1900-01-01'::date + g) <> to_char('1900-01-01'::date + g, '"\""YYYY-MM-DD"\""');
+SELECT count(*) FROM generate_series('0001-01-01'::timestamp, '9999-12-01', '1 month') first, LATERAL (VALUES (first), (first + '1 month' - '1 day'::interval)) d (day)
+WHERE plank_test.value_json(day::date) <> to_char(day, '"\""YYYY-MM-DD"\""') OR plank_test.value_json(day) <> to_char(day, '"\""YYYY-MM-DD"T00:00:00\""');
+
 -- json goes out as it came in.
 SELECT count(*) FROM unnest(ARRAY['{ "a" : 1,"a":2 }', ' [1e5,	-0.0] ', '"\u0000\ud800"', E'{"é":\n"\\u00e9"}', 'null', '1.10']) j
 WHERE plank_test.value_json(j::json) = j AND plank_test.numbers(j::json) = 'none';
