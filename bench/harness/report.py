@@ -67,8 +67,8 @@ def document(result):
     machine = "\n".join(f"- {name}: {value}" for name, value in result["machine"].items())
     versions = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
     rounds = result["sizes"]["rounds"]
-    missing = [title for name, title in (("plank", "Plank"), ("node", "the Node gateway")) if name not in result["gateways"]]
-    note = f"\n{' and '.join(missing).capitalize()} was not part of this run.\n" if missing else ""
+    missing = [title for name, title in (("plank", "Plank"), ("node", "The Node gateway")) if name not in result["gateways"]]
+    note = f"\n{' and '.join(missing)} was not part of this run.\n" if missing else ""
     failures = "".join(f"\n- {failure}" for failure in result["failures"])
     exact = "No client missed a change or had one twice." if not failures else f"**Not exact or not measured:**{failures}"
     return f"""# Results
