@@ -2,20 +2,9 @@
 -- table are the record, and plank.tracked reads them back.
 \echo Use "CREATE EXTENSION plank" to load this file. \quit
 
--- The owner of a schema may drop and replace what is in it, so a schema that somebody else made beforehand is no place
--- for functions that everybody calls.
-DO $$
-BEGIN
-	IF EXISTS (
-		SELECT FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
-		WHERE n.nspname OPERATOR(pg_catalog.=) 'plank' AND NOT r.rolsuper
-	) THEN
-		RAISE EXCEPTION 'schema "plank" belongs to a role that is not a superuser'
-			USING ERRCODE = 'duplicate_schema', HINT = 'Drop or rename that schema first.';
-	END IF;
-END
-$$;
-
+-- A member of the extension: it comes and goes with it, dumps leave it to CREATE EXTENSION, and a schema that somebody
+-- made beforehand is no place for functions that everybody calls: its owner could replace them.
+CREATE SCHEMA plank;
 REVOKE ALL ON SCHEMA plank FROM PUBLIC;
 GRANT USAGE ON SCHEMA plank TO PUBLIC;
 COMMENT ON SCHEMA plank IS 'Plank: row changes to WebSocket clients as transactions commit';
@@ -134,7 +123,7 @@ COMMENT ON COLUMN plank.tracked.enabled IS 'false when a capture trigger, of the
 
 -- Channels
 
--- A role is kept as regrole: it follows ALTER ROLE … RENAME, and is dumped by name. Rows whose role was dropped are not
+-- A role is kept as regrole: it follows ALTER ROLE ... RENAME, and is dumped by name. Rows whose role was dropped are not
 -- dumped: their number could be another role's where the dump is restored.
 CREATE TABLE plank.channel (
 	channel text NOT NULL

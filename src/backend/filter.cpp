@@ -5,6 +5,12 @@ namespace plank::backend {
 
 namespace {
 
+// A lone `*`, which the parser expands in a list of results only and takes for granted elsewhere.
+bool is_star(const Node* expression)
+{
+	return IsA(expression, ColumnRef) && IsA(llast(reinterpret_cast<const ColumnRef*>(expression)->fields), A_Star);
+}
+
 // The condition in the parse tree of an expression. The grammar takes whatever may follow SELECT, so everything but
 // one expression is refused here.
 Node* only_expression(const char* text)
@@ -20,7 +26,7 @@ Node* only_expression(const char* text)
 		                   !select->withClause && select->op == SETOP_NONE;
 		if (plain && list_length(select->targetList) == 1) {
 			const auto* const target = linitial_node(ResTarget, select->targetList);
-			if (!target->name && !target->indirection) return target->val;
+			if (!target->name && !target->indirection && !is_star(target->val)) return target->val;
 		}
 	}
 	ereport(ERROR, (errcode(ERRCODE_SYNTAX_ERROR), errmsg("filter must be one condition"), errdetail("It is: %s", text),

@@ -106,7 +106,7 @@ void check_trackable(Oid relation)
 			refuse("temporary table", name, "No other session can see its rows.", nullptr);
 		default:
 			refuse("unlogged table", name, "A crash empties it without a trace.",
-			       "Use ALTER TABLE … SET LOGGED first.");
+			       "Use ALTER TABLE ... SET LOGGED first.");
 	}
 }
 
