@@ -144,7 +144,8 @@ export class Plank extends Emitter<PlankEvents> {
 	#findShared(wanted: Wanted): Subscription | undefined {
 		if ('snapshot' in wanted && wanted.snapshot === true) return undefined;
 		const text = canonical(wanted);
-		return [...this.#subscriptions].find((one) => canonical(one.wanted) === text);
+		for (const subscription of this.#subscriptions) if (subscription.text === text) return subscription;
+		return undefined;
 	}
 
 	#send(subscription: Subscription): void {

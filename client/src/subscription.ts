@@ -4,6 +4,7 @@
 //   waiting ──send──▶ asked ──subscribed──▶ live ──lost──▶ waiting
 //      any ──refused, ended by the server, left by its last handle, closed──▶ ended
 
+import { canonical } from './apply.js';
 import { Code, type PlankError } from './errors.js';
 import type { RowsMessage, SubscribedMessage, TableOptions } from './protocol.js';
 import type { ChannelMessage, Change } from './transaction.js';
@@ -25,6 +26,8 @@ type AnyWatch = Watch<TableEvents> | Watch<ChannelEvents>;
 
 export class Subscription {
 	readonly wanted: Wanted;
+	/** Equal for those that want the same. */
+	readonly text: string;
 	/** The id on the present connection; null when none was used yet. */
 	id: string | null = null;
 	readonly #owner: SubscriptionOwner;
@@ -38,6 +41,7 @@ export class Subscription {
 
 	constructor(wanted: Wanted, owner: SubscriptionOwner) {
 		this.wanted = wanted;
+		this.text = canonical(wanted);
 		this.#owner = owner;
 	}
 
