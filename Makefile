@@ -62,7 +62,7 @@ CLIENT_SOURCES := $(shell find client -path client/node_modules -prune -o -path 
 	-print 2>/dev/null)
 
 client/node_modules/.package-lock.json: client/package.json client/package-lock.json
-	cd client && npm ci --no-audit --no-fund
+	cd client && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 $(CLIENT_DIST) &: client/node_modules/.package-lock.json $(CLIENT_SOURCES) plank.control
 	cd client && npm run --silent build
