@@ -58,6 +58,10 @@ bool Session::check_deadlines(uint64_t now)
 bool Session::check_open(uint64_t now)
 {
 	const Limits& limits = server_.limits();
+	if (state_ == State::draining && (broken_ || peer_closed_) && now >= deadline_) {
+		begin_close(CloseCode::normal, {}, false);
+		return true;
+	}
 	if (blocked_) {
 		if (progressed()) progress_at_ = now;
 		const bool stuck = now >= progress_at_ + static_cast<uint64_t>(limits.send_timeout_ms);
@@ -70,6 +74,7 @@ bool Session::check_open(uint64_t now)
 			return !draining;
 		}
 	}
+	if (state_ == State::draining) return true;
 	if (!reading_ && message_since_ != 0) message_since_ = now;
 	if (message_since_ != 0 && now >= message_since_ + static_cast<uint64_t>(limits.message_timeout_ms)) {
 		fail(CloseCode::policy_violation, "a message was not complete in time");

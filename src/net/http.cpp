@@ -137,8 +137,9 @@ void Session::process_input()
 	input.erase(0, end);
 	http_->searched = 0;
 	RequestHead head;
-	if (const auto fault = parse_head(text, head))
-		return refuse(fault->status, fault->text, fault->status == 405 ? "Allow: GET, HEAD\r\n" : "");
+	const auto fault = parse_head(text, head);
+	http_->bodiless = head.method == "HEAD";
+	if (fault) return refuse(fault->status, fault->text, fault->status == 405 ? "Allow: GET, HEAD\r\n" : "");
 	if (!head.wants_upgrade) return serve(head);
 	if (!head.upgrade_to_websocket) return refuse(400, "only an upgrade to websocket is supported");
 	const std::string rest = std::move(input);
@@ -164,7 +165,7 @@ void Session::respond(const HttpResponse& response, const RequestHead& head)
 	append_header(text, "ETag", response.etag);
 	append_header(text, "Content-Security-Policy", response.content_security_policy);
 	text += "\r\n";
-	const bool with_body = !unchanged && head.method != "HEAD" && !body->empty();
+	const bool with_body = !unchanged && !http_->bodiless && !body->empty();
 	// A small answer leaves in one write.
 	if (with_body && body->size() <= 4096)
 		text += *body;
@@ -184,7 +185,8 @@ void Session::refuse(int status, std::string_view text, std::string_view header)
 	http_->last = true;
 	http_->input = {};
 	std::string response = head_of(status, "text/plain; charset=utf-8", text.size() + 1, true);
-	response.append("Cache-Control: no-store\r\n").append(header).append("\r\n").append(text).append("\n");
+	response.append("Cache-Control: no-store\r\n").append(header).append("\r\n");
+	if (!http_->bodiless) response.append(text).append("\n");
 	auto shared = std::make_shared<const std::string>(std::move(response));
 	state_ = State::responding;
 	progress_at_ = server_.now();

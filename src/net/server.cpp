@@ -22,6 +22,8 @@ constexpr int kOtherFiles = 1500;
 // Room for max_connections to grow at a reload: libwebsockets' table (16 bytes an entry, touched only when used) is
 // made once.
 constexpr int kRoomToGrow = 65536;
+// Accepting works again when it did not fail for this long: one freed descriptor is no change of state.
+constexpr uint64_t kAcceptsAgainMs = 5000;
 constexpr int kClosingTurns = 10;
 
 std::string text_of(const sockaddr_storage& from)
@@ -172,8 +174,8 @@ bool ServerCore::has_room() const noexcept
 
 void ServerCore::accepted(int fd, const sockaddr_storage& from) noexcept
 {
-	if (accepting_failed_) {
-		accepting_failed_ = false;
+	if (accepting_failed_at_ != 0 && now() >= accepting_failed_at_ + kAcceptsAgainMs) {
+		accepting_failed_at_ = 0;
 		log_.line('I', "new clients are accepted again");
 	}
 	const bool full = sessions_ >= static_cast<size_t>(std::max(limits_.max_connections, 0)) + kSpareSockets;
@@ -208,8 +210,9 @@ void ServerCore::accepted(int fd, const sockaddr_storage& from) noexcept
 
 void ServerCore::accept_failed(int error) noexcept
 {
-	if (accepting_failed_) return;
-	accepting_failed_ = true;
+	const bool known = accepting_failed_at_ != 0;
+	accepting_failed_at_ = now();
+	if (known) return;
 	log_.limited('W', "new clients have to wait: could not accept a connection: ", strerror(error));
 }
 

@@ -91,8 +91,8 @@ class ServerCore final : public Server, private Listeners::Acceptor {
 	size_t sessions_ = 0, websockets_ = 0;
 	Session* adopting_ = nullptr;
 	bool stopping_ = false;
-	bool accepting_failed_ = false;
-	bool full_ = false;  // the last new client met max_connections
+	uint64_t accepting_failed_at_ = 0;  // 0: it works
+	bool full_ = false;                 // the last new client met max_connections
 	unsigned sweep_every_ = 0;
 	int open_handles_ = 0;
 	uv_idle_t idle_{};  // active while something is ready, so that the loop does not sleep

@@ -11,6 +11,9 @@ namespace plank::net {
 
 namespace {
 
+// A client that has closed, or that is closed for what it sent, gets what waits for it for this long.
+constexpr uint64_t kDrainMs = 2000;
+
 constexpr size_t kMaxReason = kMaxControlPayload - 2;
 
 std::string close_frame(uint16_t code, std::string_view reason)
@@ -74,8 +77,10 @@ void Session::receive_frames(char* data, size_t length)
 	const Limits& limits = server_.limits();
 	const auto fault = decoder_.feed(data, length, {limits.max_message_size, limits.accept_binary}, *this);
 	if (fault) {
+		// Messages before the fault are answered.
 		server_.counters().closed_protocol++;
-		fail(fault->code, fault->reason);
+		broken_ = true;
+		begin_close(fault->code, fault->reason, true);
 		return;
 	}
 	if (!decoder_.unfinished())
@@ -116,13 +121,9 @@ bool Session::take_pong()
 
 bool Session::take_close(uint16_t code)
 {
+	// It answers the server's own close frame, or is echoed behind the answers to the messages before it.
 	peer_closed_ = true;
-	// When the server's own close frame is on its way, this is the answer to it; else it is echoed.
-	if (state_ != State::closing) {
-		if (close_frame_.empty() || state_ == State::draining) close_frame_ = close_frame(code, {});
-		state_ = State::closing;
-	}
-	server_.hurry_deadlines();
+	begin_close(static_cast<CloseCode>(code), {}, true);
 	server_.make_ready(*this);
 	return false;
 }
@@ -149,6 +150,7 @@ void Session::begin_close(CloseCode code, std::string_view reason, bool drain) n
 {
 	if (state_ != State::open && state_ != State::draining) return;
 	if (state_ == State::open) {
+		deadline_ = server_.now() + kDrainMs;
 		try {
 			close_frame_ = close_frame(static_cast<uint16_t>(code), reason);
 		} catch (const std::exception&) {

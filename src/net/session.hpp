@@ -89,7 +89,8 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 		std::string input;    // the head so far, and what was pipelined behind it
 		size_t searched = 0;  // of `input`, for the end of the head
 		std::shared_ptr<const std::string> body;
-		bool last = false;  // the connection ends with this response
+		bool last = false;      // the connection ends with this response
+		bool bodiless = false;  // the request was HEAD
 	};
 
 	// http.cpp
@@ -138,7 +139,7 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 
 	uint64_t connected_at_;
 	uint64_t bytes_sent_ = 0, bytes_received_ = 0;
-	uint64_t deadline_ = 0;          // head, lingering; closing: since the close frame left
+	uint64_t deadline_ = 0;          // when to give up what the state waits for
 	uint64_t message_since_ = 0;     // when the message or frame under way began, 0: none
 	uint64_t ping_due_ = 0;          // 0: no pings
 	uint64_t unanswered_since_ = 0;  // the oldest ping without a pong, 0: none
