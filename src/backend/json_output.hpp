@@ -30,7 +30,9 @@ Numbers numbers_of(const ValueOutput* output);
 // Appends `value` (never null) as JSON text: UTF-8 whatever the database's encoding, without NUL bytes, and without raw
 // control characters but for the marks of Numbers::nested and white space in verbatim json. Allocates scratch memory in
 // CurrentMemoryContext, which the caller resets per row. May ereport, but only for what is beyond help (out of memory,
-// corrupt data, cancel): a type's output function that fails gives null and a WARNING once a session instead.
+// corrupt data, cancel): a type's output function that fails gives null and a WARNING once a session instead. JSON that
+// does not fit into `out` (1 GB) ereports ERRCODE_PROGRAM_LIMIT_EXCEEDED with nothing held but memory, so a caller that
+// must not fail the writer may swallow that one.
 void append_value(StringInfo out, const ValueOutput* output, Datum value);
 
 // Appends `text` (in the database's encoding, `length` bytes) as a JSON string with its quotes, converted to UTF-8;

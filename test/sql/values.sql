@@ -11,12 +11,6 @@ SET IntervalStyle = 'iso_8601';
 SET bytea_output = 'escape';
 SET extra_float_digits = -15;
 SET quote_all_identifiers = on;
-DO $$
-BEGIN
-	SET lc_monetary = 'de_DE.UTF-8';
-EXCEPTION WHEN invalid_parameter_value THEN
-	NULL;  -- this machine has no such locale
-END $$;
 
 CREATE TABLE hostile.sample (type text COLLATE "C", value text);
 
@@ -140,6 +134,16 @@ INSERT INTO stored SELECT repeat('é"', 500000), jsonb_build_object('k', repeat(
 	array_agg(g / 3.0), repeat('z', 3000) FROM generate_series(1, 3000) g;
 SELECT 'stored: ' || coalesce(plank_test.mismatch(a), plank_test.mismatch(b), plank_test.mismatch(c), plank_test.mismatch(d),
 	plank_test.mismatch(e), plank_test.mismatch(stored), 'same') FROM stored;
+
+-- Money in the notation of C, whatever the session's is.
+DO $$
+BEGIN
+	SET lc_monetary = 'de_DE.UTF-8';
+EXCEPTION WHEN invalid_parameter_value THEN
+	NULL;  -- this machine has no such locale
+END $$;
+SELECT coalesce(max(plank_test.mismatch(n::money)), 'same') FROM unnest('{0,-0.01,999.99,-1234567.89,92233720368547758.07}'::numeric[]) n;
+RESET lc_monetary;
 
 -- Types without an input function, from the catalog.
 CREATE TABLE correlated AS SELECT g % 10 AS a, g % 5 AS b FROM generate_series(1, 1000) g;
