@@ -38,6 +38,14 @@ bool has_new_entry(const char* before, const char* after)
 	return false;
 }
 
+// A type can change without a rewrite and still print otherwise: timestamp to timestamptz in UTC, integer to oid.
+bool has_other_type(const TableState& before, const TableState& after)
+{
+	for (int i = 0; i < before.columns && i < after.columns; ++i)
+		if (OidIsValid(before.types[i]) && OidIsValid(after.types[i]) && before.types[i] != after.types[i]) return true;
+	return false;
+}
+
 }  // namespace
 
 TableState* state_of(Oid root)
@@ -58,7 +66,11 @@ TableState* state_of(Oid root)
 		}
 	}
 	auto* const state = static_cast<TableState*>(palloc(sizeof(TableState)));
-	*state = {root, partitions.data, storage.data, missing.data, triggers.data};
+	const int columns = column_count(root);
+	auto* const types = static_cast<Oid*>(palloc(sizeof(Oid) * static_cast<Size>(columns + 1)));
+	for (int i = 0; i < columns; ++i)
+		types[i] = get_atttype(root, static_cast<AttrNumber>(i + 1));
+	*state = {root, partitions.data, storage.data, missing.data, triggers.data, columns, types};
 	return state;
 }
 
@@ -82,6 +94,7 @@ const char* reason_for_reset(const TableState& before, const TableState& after)
 {
 	if (strcmp(before.partitions, after.partitions) != 0) return "its partitions changed";
 	if (strcmp(before.storage, after.storage) != 0) return "the table was rewritten";
+	if (has_other_type(before, after)) return "a column changed its type";
 	if (has_new_entry(before.missing, after.missing)) return "a column was added with a value for all rows";
 	if (strcmp(before.triggers, after.triggers) != 0) return "its capture triggers changed";
 	return nullptr;

@@ -12,6 +12,8 @@ struct TableState {
 	const char* storage;     // their files: a rewrite makes new ones
 	const char* missing;     // columns whose values exist in the catalog only (ADD COLUMN with a default)
 	const char* triggers;    // the capture triggers and when they fire
+	int columns;
+	const Oid* types;  // of the columns; InvalidOid where one was dropped
 };
 
 // The states of the tracked tables that an ALTER TABLE of `relation` can reach: the one it belongs to, and those among

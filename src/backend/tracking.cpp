@@ -121,6 +121,15 @@ List* tracked_tables()
 	return tables;
 }
 
+int column_count(Oid relation)
+{
+	const HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	if (!HeapTupleIsValid(tuple)) return 0;
+	const int columns = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relnatts;
+	ReleaseSysCache(tuple);
+	return columns;
+}
+
 Bitmapset* key_columns(Relation relation)
 {
 	Bitmapset* key = nullptr;

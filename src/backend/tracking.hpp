@@ -41,6 +41,9 @@ Oid tracked_root(Oid relation);
 // The tracked tables of this database: reads all of pg_trigger.
 List* tracked_tables();
 
+// How many columns a relation has, dropped ones included; 0 when it is gone.
+int column_count(Oid relation);
+
 // The table's columns that identify a row, as attribute numbers: the primary key unless it is DEFERRABLE, else the
 // replica identity index, else null.
 Bitmapset* key_columns(Relation relation);

@@ -28,10 +28,7 @@ bool contains(Oid whole, Oid type)
 
 bool has_column_using(Oid relation, Oid type)
 {
-	const HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
-	if (!HeapTupleIsValid(tuple)) return false;
-	const int columns = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relnatts;
-	ReleaseSysCache(tuple);
+	const int columns = column_count(relation);
 	for (int i = 1; i <= columns; ++i) {
 		const Oid column = get_atttype(relation, static_cast<AttrNumber>(i));
 		if (OidIsValid(column) && contains(column, type)) return true;
