@@ -64,3 +64,7 @@ END $$;
 CREATE FUNCTION plank_test.benchmark(relation pg_catalog.regclass, rounds pg_catalog.int4, use_plank pg_catalog.bool)
 	RETURNS pg_catalog.float8
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_benchmark';
+
+-- Has this session say with INFO which table a statement resets, and why. DDL of plank.track shows too.
+CREATE FUNCTION plank_test.show_resets(pg_catalog.bool) RETURNS pg_catalog.void
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_show_resets';
