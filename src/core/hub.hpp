@@ -54,6 +54,8 @@ class Hub {
 	// --- Called from network callbacks: short, and without the catalog.
 	Session& open(Link& link, std::string name, std::string role);
 	void close(Session& session) noexcept;
+	// The client brought a token, which this version cannot verify.
+	void refuse_token(Session& session);
 	void receive(Session& session, std::string_view text);
 	FramePtr next_frame(Session& session);
 	size_t waiting(const Session& session) const noexcept;

@@ -44,6 +44,13 @@ void Hub::refuse(Session& session, Fault&& fault)
 	reply(session, error_message(fault));
 }
 
+void Hub::refuse_token(Session& session)
+{
+	session.closing = true;
+	refuse(session, {"", code::kNotSupported, "authentication by token is not supported by this version of Plank", "",
+	                 "Connect without a token, as plank.anonymous_role."});
+}
+
 void Hub::receive(Session& session, std::string_view text)
 {
 	if (session.closing) return;

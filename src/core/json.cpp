@@ -41,32 +41,52 @@ void append_json_string_or_null(std::string& out, std::string_view text)
 		append_json_string(out, text);
 }
 
+namespace {
+
+// Length of the well-formed character at the beginning of `text`; 0 when there is none.
+size_t character_length(std::string_view text) noexcept
+{
+	const auto byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0}; };
+	const auto follows = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
+	const uint8_t first = byte(0);
+	if (first < 0x80) return text.empty() ? 0 : 1;
+	if (first < 0xc2) return 0;
+	if (first < 0xe0) return follows(1) ? 2 : 0;
+	if (first < 0xf0) {
+		if (!follows(1) || !follows(2)) return 0;
+		if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) >= 0xa0)) return 0;
+		return 3;
+	}
+	if (first >= 0xf5 || !follows(1) || !follows(2) || !follows(3)) return 0;
+	if ((first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) >= 0x90)) return 0;
+	return 4;
+}
+
+}  // namespace
+
 bool is_utf8(std::string_view text) noexcept
 {
-	const auto* at = reinterpret_cast<const uint8_t*>(text.data());
-	const uint8_t* const end = at + text.size();
-	const auto follows = [&](int offset) { return at + offset < end && (at[offset] & 0xc0) == 0x80; };
-	while (at != end) {
-		if (*at < 0x80) {
-			at += 1;
-		} else if (*at >= 0xc2 && *at < 0xe0) {
-			if (!follows(1)) return false;
-			at += 2;
-		} else if ((*at & 0xf0) == 0xe0) {
-			if (!follows(1) || !follows(2)) return false;
-			if (*at == 0xe0 && at[1] < 0xa0) return false;
-			if (*at == 0xed && at[1] >= 0xa0) return false;
-			at += 3;
-		} else if (*at >= 0xf0 && *at < 0xf5) {
-			if (!follows(1) || !follows(2) || !follows(3)) return false;
-			if (*at == 0xf0 && at[1] < 0x90) return false;
-			if (*at == 0xf4 && at[1] >= 0x90) return false;
-			at += 4;
-		} else {
-			return false;
-		}
+	while (!text.empty()) {
+		const size_t length = character_length(text);
+		if (length == 0) return false;
+		text.remove_prefix(length);
 	}
 	return true;
+}
+
+void replace_invalid_utf8(std::string& text)
+{
+	std::string valid;
+	std::string_view rest = text;
+	while (!rest.empty()) {
+		const size_t length = character_length(rest);
+		if (length == 0)
+			valid += "\xef\xbf\xbd";
+		else
+			valid.append(rest.substr(0, length));
+		rest.remove_prefix(length ? length : 1);
+	}
+	text = std::move(valid);
 }
 
 void append_json_time(std::string& out, int64_t microseconds)

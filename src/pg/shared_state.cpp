@@ -5,6 +5,7 @@
 
 extern "C" {
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "port/pg_bitutils.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -166,6 +167,30 @@ void wake_workers(const DatabaseSlot* slot) noexcept
 		// A stale number wakes some other process once, which is what latches are made to bear.
 		if (procno >= 0) SetLatch(&ProcGlobal->allProcs[procno].procLatch);
 	}
+}
+
+int wanted_databases() noexcept
+{
+	return wanted_count;
+}
+
+const char* wanted_database(int index) noexcept
+{
+	return wanted[index].name;
+}
+
+int port_of(int database) noexcept
+{
+	if (state->database[database].port) return state->database[database].port;
+	int port = Settings::port;
+	for (int i = 0; i < database; ++i)
+		if (!state->database[i].port) ++port;
+	return port;
+}
+
+void report_path(char* path, int slot, bool unfinished) noexcept
+{
+	snprintf(path, MAXPGPATH, "%s/plank_%d%s", PG_STAT_TMP_DIR, slot, unfinished ? ".part" : "");
 }
 
 void request_shared_state()

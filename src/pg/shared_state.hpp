@@ -79,7 +79,16 @@ bool anybody_listens(const DatabaseSlot* slot) noexcept;
 void wake_workers(const DatabaseSlot* slot) noexcept;
 
 // Splits plank.databases, reserves shared memory and installs the start-up hook. From _PG_init of the postmaster.
-// Returns the number of databases. Complains with FATAL about a value that cannot be understood.
+// Complains with FATAL about a value that cannot be understood.
 void request_shared_state();
+// What plank.databases says, for registering the workers: before shared memory exists.
+int wanted_databases() noexcept;
+const char* wanted_database(int index) noexcept;
+
+// The port that a database's workers listen on: its own, else plank.port plus its place among those without one.
+int port_of(int database) noexcept;
+
+// The worker that reported last can be asked for plank.clients and plank.subscriptions; it writes this file.
+void report_path(char* path, int slot, bool unfinished) noexcept;
 
 }  // namespace plank::pg

@@ -1,0 +1,237 @@
+// Looking tables, roles and channels up. Runs in the worker, outside network callbacks.
+#include "worker/postgres_catalog.hpp"
+
+#include <algorithm>
+
+#include "pg/roles.hpp"
+#include "pg/unit_of_work.hpp"
+
+extern "C" {
+#include "access/relation.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "executor/spi.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+}
+
+namespace plank::worker {
+
+namespace {
+
+constexpr const char* kActivity = "plank: answering clients";
+
+// A relation whose lock was free, open until the end of the scope; the lock goes with the unit of work.
+class FreeRelation {
+ public:
+	enum class State { open, absent, busy };
+
+	explicit FreeRelation(Oid oid)
+	{
+		state_ = pg::call([&] {
+			if (!ConditionalLockRelationOid(oid, AccessShareLock)) return State::busy;
+			relation_ = try_relation_open(oid, NoLock);
+			return relation_ ? State::open : State::absent;
+		});
+	}
+	~FreeRelation()
+	{
+		if (relation_) RelationClose(relation_);
+	}
+	FreeRelation(const FreeRelation&) = delete;
+	FreeRelation& operator=(const FreeRelation&) = delete;
+
+	State state() const noexcept { return state_; }
+	Relation get() const noexcept { return relation_; }
+
+ private:
+	State state_ = State::absent;
+	Relation relation_ = nullptr;
+};
+
+}  // namespace
+
+core::ShapePtr make_shape(const pg::TableDescription& description, const std::string& notify)
+{
+	auto shape = std::make_shared<core::Shape>();
+	shape->relation = description.relation;
+	shape->table = description.name;
+	for (const pg::ColumnDescription& column : description.columns)
+		shape->columns.push_back({column.name, column.type, static_cast<core::Numbers>(column.numbers)});
+	shape->key = description.key;
+	shape->notify = notify;
+	shape->derive();
+	return shape;
+}
+
+void PostgresCatalog::begin()
+{
+	if (!pg::in_unit()) pg::begin_unit(kActivity);
+}
+
+void PostgresCatalog::finish()
+{
+	if (!pg::in_unit()) return;
+	try {
+		pg::commit_unit();
+	} catch (...) {
+		pg::abort_unit();
+		throw;
+	}
+}
+
+// An error ends the unit; the next question begins another.
+template <typename F>
+core::TableAnswer PostgresCatalog::guarded(F&& f)
+{
+	try {
+		begin();
+		return f();
+	} catch (pg::Error& error) {
+		core::TableAnswer answer{core::Access::failed, nullptr, error.what()};
+		error.release();
+		pg::abort_unit();
+		return answer;
+	}
+}
+
+Oid PostgresCatalog::usable_role(const std::string& role)
+{
+	Oid oid = InvalidOid;
+	return pg::judge_role(pg::from_utf8(role).c_str(), oid) == pg::RoleVerdict::usable ? oid : InvalidOid;
+}
+
+core::TableAnswer PostgresCatalog::find_table(const std::string& role, const core::QualifiedName& name)
+{
+	return guarded([&]() -> core::TableAnswer {
+		std::string schema, table;
+		try {
+			schema = pg::from_utf8(name.schema);
+			table = pg::from_utf8(name.name);
+		} catch (pg::Error& error) {
+			// A name that the database's encoding cannot hold is no table's name.
+			error.release();
+			pg::abort_unit();
+			return {};
+		}
+		const Oid relation = pg::call([&] {
+			const Oid schema_oid = get_namespace_oid(schema.c_str(), true);
+			return OidIsValid(schema_oid) ? get_relname_relid(table.c_str(), schema_oid) : InvalidOid;
+		});
+		return look(usable_role(role), relation);
+	});
+}
+
+core::TableAnswer PostgresCatalog::look_again(const std::string& role, uint32_t relation)
+{
+	return guarded([&] { return look(usable_role(role), relation); });
+}
+
+// Privileges first and without a lock: whether a table is busy must not tell a stranger that it exists.
+core::TableAnswer PostgresCatalog::look(Oid role, Oid relation)
+{
+	core::TableAnswer answer;
+	if (!OidIsValid(role) || !OidIsValid(relation)) return answer;
+	const Oid schema = pg::call([&] {
+		const char kind = get_rel_relkind(relation);
+		const bool table = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE;
+		return table ? get_rel_namespace(relation) : InvalidOid;
+	});
+	if (!OidIsValid(schema) || !pg::may_use_schema(schema, role) || !pg::may_select_something(relation, role))
+		return answer;
+
+	const FreeRelation opened(relation);
+	if (opened.state() == FreeRelation::State::busy) answer.access = core::Access::busy;
+	if (opened.state() != FreeRelation::State::open) return answer;
+	const pg::Tracking tracking = pg::read_tracking(opened.get());
+	if (!tracking.tracked) return answer;
+	const pg::TableDescription description = pg::describe_table(opened.get(), tracking.columns.c_str());
+	if (!pg::may_select_table(relation, role))
+		for (const pg::ColumnDescription& column : description.columns)
+			if (!pg::may_select_column(relation, column.number, role)) return answer;
+	if (opened.get()->rd_rel->relrowsecurity) {
+		answer.access = core::Access::row_security;
+		return answer;
+	}
+	core::ShapePtr shape = make_shape(description, tracking.notify);
+	if (shapes_.size() > 4096) shapes_.clear();
+	answer.shape = shapes_.try_emplace(shape->identity, shape).first->second;
+	answer.access = core::Access::granted;
+	return answer;
+}
+
+std::vector<core::ShapePtr> PostgresCatalog::readable_tables(const std::string& role)
+{
+	std::vector<core::ShapePtr> tables;
+	guarded([&]() -> core::TableAnswer {
+		std::vector<Oid> tracked;
+		const Oid function = pg::capture_function();
+		pg::call([&] {
+			SPI_connect();
+			const Oid types[] = {OIDOID};
+			const Datum values[] = {ObjectIdGetDatum(function)};
+			SPI_execute_with_args("SELECT DISTINCT t.tgrelid, n.nspname, c.relname FROM pg_catalog.pg_trigger t "
+			                      "JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid "
+			                      "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+			                      "WHERE t.tgfoid OPERATOR(pg_catalog.=) $1 AND t.tgparentid OPERATOR(pg_catalog.=) 0 "
+			                      "ORDER BY n.nspname, c.relname",
+			                      1, const_cast<Oid*>(types), const_cast<Datum*>(values), nullptr, true, 0);
+		});
+		for (uint64 i = 0; i < SPI_processed; ++i)
+			tracked.push_back(pg::call([&] {
+				bool null = false;
+				return DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &null));
+			}));
+		pg::call([] { SPI_finish(); });
+		const Oid oid = usable_role(role);
+		for (const Oid relation : tracked) {
+			core::TableAnswer answer = look(oid, relation);
+			if (answer.access == core::Access::granted) tables.push_back(std::move(answer.shape));
+		}
+		return {};
+	});
+	return tables;
+}
+
+std::vector<std::string> PostgresCatalog::read_channels()
+{
+	exposures_.clear();
+	std::vector<std::string> channels;
+	pg::call([] {
+		SPI_connect();
+		SPI_execute("SELECT channel, role::pg_catalog.oid FROM plank.channel ORDER BY channel", true, 0);
+	});
+	for (uint64 i = 0; i < SPI_processed; ++i) {
+		Oid role = InvalidOid;
+		const char* channel = pg::call([&] {
+			bool null = false;
+			role = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &null));
+			if (null) role = InvalidOid;
+			return SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+		});
+		if (!channel) continue;
+		exposures_.push_back({pg::to_utf8(channel), role});
+		if (channels.empty() || channels.back() != channel) channels.emplace_back(channel);
+	}
+	pg::call([] { SPI_finish(); });
+	return channels;
+}
+
+bool PostgresCatalog::may_hear(const std::string& role, const std::string& channel)
+{
+	bool heard = false;
+	guarded([&]() -> core::TableAnswer {
+		const Oid oid = usable_role(role);
+		if (!OidIsValid(oid)) return {};
+		for (const Exposure& exposure : exposures_)
+			heard |= exposure.channel == channel && (!OidIsValid(exposure.role) || pg::is_member(oid, exposure.role));
+		return {};
+	});
+	return heard;
+}
+
+}  // namespace plank::worker

@@ -1,0 +1,31 @@
+// Sends what `plank.track(notify => …)` asks for, with NOTIFY on public channels, after commit: writers never wait for it.
+// Runs in the first worker of a database, outside network callbacks.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+
+namespace plank::worker {
+
+class PublicNotices {
+ public:
+	// Keeps one to be sent; drops it when too many bytes wait already. `channel` and `payload` in UTF-8.
+	void add(const std::string& channel, std::string&& payload);
+	// Sends a bounded number in units of work of their own; true when some are left. `usage`: of the queue, in thousandths.
+	bool send(int usage);
+
+	uint64_t sent() const noexcept { return sent_; }
+	uint64_t skipped() const noexcept { return skipped_; }
+
+ private:
+	struct Notice {
+		std::string channel, payload;
+	};
+	std::deque<Notice> waiting_;
+	size_t bytes_ = 0;
+	uint64_t sent_ = 0, skipped_ = 0;
+	bool skipping_ = false;
+};
+
+}  // namespace plank::worker

@@ -1,0 +1,217 @@
+// HTTP answers, upgrades and the bridge between connections and sessions. Runs in the worker, inside network callbacks.
+// Must not call PostgreSQL.
+#include "worker/web.hpp"
+
+#include <cstring>
+#include <sys/random.h>
+
+#include "core/json.hpp"
+#include "core/reply.hpp"
+#include "worker/assets.hpp"
+
+namespace plank::worker {
+
+namespace {
+
+constexpr size_t kMostLines = 100;
+
+// One connection and its session. The hub knows it as a Link, the network by its context.
+struct Client final : core::Link {
+	explicit Client(net::Connection& the_connection) : connection(the_connection) {}
+	void request_write() noexcept override { connection.request_write(); }
+	void pause_reading(bool paused) noexcept override { connection.pause_reading(paused); }
+	void close(uint16_t code, std::string_view reason, bool drain) noexcept override
+	{
+		connection.close(static_cast<net::CloseCode>(code), reason, drain);
+	}
+
+	net::Connection& connection;
+	core::Session* session = nullptr;
+};
+
+Client& client_of(const net::Connection& connection)
+{
+	return *static_cast<Client*>(connection.context());
+}
+
+// 128 random bits in hex.
+std::string session_name()
+{
+	uint8_t bytes[16];
+	if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) throw std::bad_alloc();
+	std::string name;
+	for (const uint8_t byte : bytes) {
+		name += "0123456789abcdef"[byte >> 4];
+		name += "0123456789abcdef"[byte & 15];
+	}
+	return name;
+}
+
+bool equal_ignoring_case(std::string_view a, std::string_view b)
+{
+	return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
+}
+
+// A token in any of the places where protocol.md section 5 lets it stand.
+bool brings_token(const net::HttpRequest& request)
+{
+	return !request.authorization.empty() || request.subprotocols.find("plank.token.") != std::string_view::npos ||
+	       request.query.starts_with("access_token=") || request.query.find("&access_token=") != std::string_view::npos;
+}
+
+std::shared_ptr<const std::string> shared(std::string_view text)
+{
+	return std::make_shared<const std::string>(text);
+}
+
+net::HttpResponse asset(const std::shared_ptr<const std::string>& body, const char* type, const std::string& etag)
+{
+	net::HttpResponse response;
+	response.content_type = type;
+	response.body = body;
+	response.cache_control = "no-cache";
+	response.etag = etag;
+	return response;
+}
+
+std::string etag_of(std::string_view body)
+{
+	return '"' + std::to_string(std::hash<std::string_view>{}(body)) + '"';
+}
+
+}  // namespace
+
+void Origins::set(std::string_view list)
+{
+	list_.clear();
+	all_ = false;
+	while (!list.empty()) {
+		const size_t comma = list.find(',');
+		std::string_view item = list.substr(0, comma);
+		list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
+		while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
+		while (!item.empty() && (item.back() == ' ' || item.back() == '/')) item.remove_suffix(1);
+		if (item.size() >= 2 && item.front() == '"' && item.back() == '"') item = item.substr(1, item.size() - 2);
+		all_ |= item == "*";
+		if (!item.empty()) list_.emplace_back(item);
+	}
+}
+
+// Without an Origin it is no browser. The page's own host is an origin whose authority is exactly the Host it asked for:
+// comparing the whole of both leaves no room for suffixes, other ports or "null".
+bool Origins::allows(const net::HttpRequest& request) const
+{
+	if (!request.has_origin || all_) return true;
+	for (const std::string& allowed : list_)
+		if (equal_ignoring_case(allowed, request.origin)) return true;
+	for (const std::string_view scheme : {"http://", "https://"})
+		if (request.origin.starts_with(scheme) && !request.host.empty() &&
+		    equal_ignoring_case(request.origin.substr(scheme.size()), request.host))
+			return true;
+	return false;
+}
+
+net::HttpResponse Web::on_request(const net::HttpRequest& request)
+{
+	static const auto kClient = shared(assets::kClient);
+	static const auto kPage = shared(assets::kPage);
+	static const std::string kClientTag = etag_of(assets::kClient);
+	static const std::string kPageTag = etag_of(assets::kPage);
+
+	if (request.path == "/plank.js") return asset(kClient, "text/javascript; charset=utf-8", kClientTag);
+	if (request.path == "/") {
+		net::HttpResponse response = asset(kPage, "text/html; charset=utf-8", kPageTag);
+		response.content_security_policy = assets::kPagePolicy;
+		return response;
+	}
+	net::HttpResponse response;
+	if (request.path == "/health") {
+		response.status = not_ready.empty() ? 200 : 503;
+		response.content_type = "application/json";
+		std::string body = not_ready.empty() ? "{\"status\":\"ready\"" : "{\"status\":\"not ready\",\"reason\":";
+		if (!not_ready.empty()) core::append_json_string(body, not_ready);
+		body += ",\"database\":";
+		core::append_json_string(body, database);
+		body += ",\"server\":\"" PLANK_VERSION "\",\"clients\":" + std::to_string(hub_.sessions()) + "}\n";
+		response.body = shared(body);
+		return response;
+	}
+	response.status = 404;
+	response.body = shared("not found\n");
+	return response;
+}
+
+net::UpgradeAnswer Web::on_upgrade(const net::HttpRequest& request)
+{
+	net::UpgradeAnswer answer;
+	if (!not_ready.empty()) {
+		answer.status = 503;
+		answer.reason = not_ready + "\n";
+	} else if (!origins.allows(request)) {
+		++refused;
+		answer.status = 403;
+		answer.reason = "this origin may not connect; the server's plank.allowed_origins lists those that may\n";
+	} else if (brings_token(request)) {
+		// Any value but null will do: on_open only looks whether there is one.
+		answer.context = this;
+	}
+	return answer;
+}
+
+void Web::on_open(net::Connection& connection)
+{
+	const bool token = connection.context() != nullptr;
+	connection.set_context(nullptr);
+	auto client = std::make_unique<Client>(connection);
+	client->session = &hub_.open(*client, session_name(), token ? std::string() : role);
+	connection.set_context(client.release());
+	if (token) {
+		hub_.refuse_token(*client_of(connection).session);
+		connection.close(net::CloseCode::token_invalid, "tokens are not supported by this version of Plank", true);
+	}
+}
+
+void Web::on_message(net::Connection& connection, std::string_view text)
+{
+	hub_.receive(*client_of(connection).session, text);
+}
+
+net::FramePtr Web::next_frame(net::Connection& connection)
+{
+	return hub_.next_frame(*client_of(connection).session);
+}
+
+size_t Web::waiting(const net::Connection& connection) noexcept
+{
+	return connection.context() ? hub_.waiting(*client_of(connection).session) : 0;
+}
+
+void Web::on_close(net::Connection& connection) noexcept
+{
+	if (!connection.context()) return;
+	const std::unique_ptr<Client> client(&client_of(connection));
+	connection.set_context(nullptr);
+	hub_.close(*client->session);
+}
+
+void Web::log(char level, std::string_view line) noexcept
+{
+	try {
+		if (lines_.size() < kMostLines) lines_.push_back({level, std::string(line)});
+	} catch (...) {
+	}
+}
+
+std::vector<Web::Line> Web::take_lines()
+{
+	std::vector<Line> lines;
+	lines.swap(lines_);
+	return lines;
+}
+
+const net::Connection& Web::connection_of(const core::Session& session) noexcept
+{
+	return static_cast<const Client&>(session.link).connection;
+}
+
+}  // namespace plank::worker

@@ -1,0 +1,203 @@
+// The worker's loop. Every turn is short: what could take long is cut into slices and goes on in the next turn.
+// Runs in the worker.
+#include "worker/worker.hpp"
+
+#include <algorithm>
+
+#include "pg/notifications.hpp"
+#include "pg/roles.hpp"
+#include "pg/settings.hpp"
+#include "pg/unit_of_work.hpp"
+
+extern "C" {
+#include "postmaster/interrupt.h"
+#include "storage/proc.h"
+#include "utils/timestamp.h"
+}
+
+namespace plank::worker {
+
+namespace {
+
+constexpr auto kTick = std::chrono::milliseconds(500);
+constexpr auto kRenderTime = std::chrono::milliseconds(20);   // of one turn
+constexpr auto kRequestTime = std::chrono::milliseconds(10);
+constexpr auto kGoodbye = std::chrono::milliseconds(800);     // a fast shutdown takes less than 2 s
+
+std::string hex(uint64_t number)
+{
+	char text[17];
+	const int length = snprintf(text, sizeof text, "%llx", static_cast<unsigned long long>(number));
+	return std::string(text, static_cast<size_t>(length));
+}
+
+}  // namespace
+
+Worker::Worker(int slot)
+    : slot_number_(slot),
+      slot_(pg::shared_state()->worker[slot]),
+      database_(pg::shared_state()->database[slot_.database]),
+      hub_(hex(pg::shared_state()->epoch), hub_limits(), catalog_, [] { return GetCurrentTimestamp(); }),
+      web_(hub_),
+      receiver_(hub_, database_),
+      report_(slot)
+{
+	web_.database = pg::to_utf8(database_.name);
+	if (slot_.number == 0)
+		hub_.set_notice_sink([this](const std::string& channel, std::string&& payload) {
+			notices_.add(channel, std::move(payload));
+		});
+	apply_settings();
+}
+
+Worker::~Worker() = default;
+
+void Worker::run()
+{
+	while (!ShutdownRequestPending) {
+		try {
+			turn();
+		} catch (pg::Error& error) {
+			// The unit that failed has been rolled back; whatever it was about, the next turn tries again.
+			++errors_;
+			pg::log_line(LOG, error.what(), error.data()->detail, error.data()->hint);
+			error.release();
+			pg::abort_unit();
+		} catch (const std::exception& error) {
+			++errors_;
+			pg::log_line(LOG, error.what());
+			pg::abort_unit();
+		}
+	}
+	say_goodbye();
+}
+
+void Worker::turn()
+{
+	hub_.begin_turn(Clock::now() + kRenderTime);
+	loop_.turn();
+	write_log();
+	const bool more = hub_.has_starved() || (hub_.has_requests() && web_.not_ready.empty());
+	const auto now = Clock::now();
+	const auto to_tick = std::chrono::duration_cast<std::chrono::milliseconds>(next_tick_ - now).count();
+	// Requests that wait for a lock are asked again every 50 ms; others are answered at once below.
+	loop_.wait(more ? 0 : std::clamp<long>(to_tick + 1, 0, 1000));
+	MemoryContextReset(pg::turn_memory());
+	MemoryContextSwitchTo(pg::turn_memory());
+	pg::check_interrupts();
+	if (ConfigReloadPending) {
+		ConfigReloadPending = false;
+		reload();
+	}
+	if (database_.catalog_changes.load() != seen_catalog_changes_) {
+		seen_catalog_changes_ = database_.catalog_changes.load();
+		look_ = true;
+	}
+	if (slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) serve_database();
+	if (Clock::now() >= next_tick_) tick();
+	report_.answer(hub_);
+}
+
+// What has committed, what clients ask, and what public channels are to hear.
+void Worker::serve_database()
+{
+	receiver_.receive();
+	if (hub_.has_requests()) {
+		hub_.process_requests(Clock::now() + kRequestTime);
+		catalog_.finish();
+	}
+	notices_.send(pg::shared_state()->queue_usage.load());
+	const std::string error = hub_.trim();
+	if (!error.empty() && !spill_in_trouble_)
+		pg::log_line(WARNING, "transactions that slow clients need could not be kept", error.c_str(),
+		             "Make room on the data directory's file system, or lower plank.spill_size.");
+	spill_in_trouble_ = !error.empty();
+}
+
+// Twice a second: what nobody tells us about.
+void Worker::tick()
+{
+	next_tick_ = Clock::now() + kTick;
+	look_for_extension();
+	if (server_ && server_->port() == 0 && Clock::now() >= next_listen_) listen_on_port();
+	if (slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) {
+		pg::unit_of_work("plank: looking at the catalog", [&] {
+			pg::shared_state()->queue_usage.store(pg::notification_queue_usage());
+			choose_anonymous_role();
+		});
+		if (hub_.counters().subscriptions > 0) {
+			hub_.look_again();
+			catalog_.finish();
+		}
+		hub_.close_unauthenticated();
+		if (Clock::now() >= next_position_) {
+			next_position_ = Clock::now() + std::chrono::milliseconds(pg::Settings::ping_interval);
+			hub_.send_positions();
+		}
+	}
+	publish_counters();
+}
+
+void Worker::set_state(pg::WorkerState state, const std::string& reason)
+{
+	slot_.state.store(static_cast<int>(state));
+	web_.not_ready = reason;
+}
+
+void Worker::publish_counters() noexcept
+{
+	const auto put = [](std::atomic<uint64_t>& counter, uint64_t value) {
+		counter.store(value, std::memory_order_relaxed);
+	};
+	pg::WorkerCounters& to = slot_.counters;
+	const core::HubCounters& hub = hub_.counters();
+	put(to.clients, hub_.sessions());
+	put(to.subscriptions, hub.subscriptions);
+	put(to.transactions, hub.transactions);
+	put(to.changes, hub.changes);
+	put(to.messages, hub.messages);
+	put(to.resets, hub.resets);
+	put(to.errors, hub.errors + errors_);
+	put(to.log_bytes, hub_.log().memory());
+	put(to.spill_bytes, hub_.log().spilled());
+	put(to.notify_sent, notices_.sent());
+	put(to.notify_skipped, notices_.skipped());
+	if (!server_) return;
+	const net::Counters& net = server_->counters();
+	put(to.clients_accepted, net.accepted);
+	put(to.clients_refused, net.refused);
+	put(to.clients_too_slow, net.closed_too_slow);
+	put(to.clients_timed_out, net.closed_ping_timeout);
+	put(to.frames_sent, net.frames_sent);
+	put(to.bytes_sent, net.bytes_sent);
+	put(to.bytes_received, net.bytes_received);
+	slot_.port.store(server_->port());
+}
+
+void Worker::write_log()
+{
+	for (const Web::Line& line : web_.take_lines())
+		pg::log_line(line.level == 'D' ? DEBUG1 : line.level == 'I' ? LOG : WARNING, line.text.c_str());
+}
+
+void Worker::say_goodbye()
+{
+	set_state(pg::WorkerState::stopping, "the server is stopping");
+	slot_.listening.store(false);
+	if (!server_) return;
+	server_->stop(net::CloseCode::going_away, "the server is stopping");
+	const auto patience = Clock::now() + kGoodbye;
+	while (!server_->stopped() && Clock::now() < patience) {
+		loop_.turn();
+		try {
+			loop_.wait(10);
+			pg::check_interrupts();
+		} catch (pg::Error& error) {
+			error.release();
+		}
+	}
+	write_log();
+	server_.reset();
+}
+
+}  // namespace plank::worker

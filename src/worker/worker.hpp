@@ -1,0 +1,77 @@
+// One worker process: its state, its loop and what a turn does. Runs in the worker.
+#pragma once
+
+// net/ and core/ come before anything of PostgreSQL's.
+#include "net/server.hpp"
+#include "worker/web.hpp"
+
+#include "worker/event_loop.hpp"
+#include "worker/postgres_catalog.hpp"
+#include "worker/public_notices.hpp"
+#include "worker/receiver.hpp"
+#include "worker/report.hpp"
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pg/shared_state.hpp"
+
+namespace plank::worker {
+
+// The hub's limits as the settings have them.
+core::HubLimits hub_limits();
+
+class Worker {
+ public:
+	explicit Worker(int slot);
+	~Worker();
+	// Serves until a shutdown is asked for, then says goodbye to the clients.
+	void run();
+
+ private:
+	using Clock = std::chrono::steady_clock;
+
+	// worker.cpp
+	void turn();
+	void tick();
+	void serve_database();
+	void say_goodbye();
+	void set_state(pg::WorkerState state, const std::string& reason);
+	void publish_counters() noexcept;
+	void write_log();
+
+	// worker_setup.cpp
+	void reload();
+	void apply_settings();
+	void listen_on_port();
+	void choose_anonymous_role();
+	// Looks whether the extension is there, and begins or stops serving accordingly. In no unit of work.
+	void look_for_extension();
+	void begin_serving();
+	void stop_serving(pg::WorkerState state, const std::string& reason);
+
+	const int slot_number_;
+	pg::WorkerSlot& slot_;
+	pg::DatabaseSlot& database_;
+
+	EventLoop loop_;
+	PostgresCatalog catalog_;
+	core::Hub hub_;
+	Web web_;
+	Receiver receiver_;
+	PublicNotices notices_;
+	Report report_;
+	std::unique_ptr<net::Server> server_;
+
+	Clock::time_point next_tick_{}, next_position_{}, next_listen_{};
+	uint32_t seen_catalog_changes_ = 0;
+	bool look_ = true;              // the catalog may have changed
+	bool port_in_trouble_ = false;  // said once
+	bool spill_in_trouble_ = false;
+	std::string role_in_trouble_;
+	uint64_t errors_ = 0;
+};
+
+}  // namespace plank::worker

@@ -1,0 +1,177 @@
+// What a worker takes from the settings and the catalog: where it listens, whom it lets in, whether the extension is
+// there. Runs in the worker, outside network callbacks.
+#include "worker/worker.hpp"
+
+#include <utility>
+
+#include "pg/extension.hpp"
+#include "pg/guard.hpp"
+#include "pg/roles.hpp"
+#include "pg/settings.hpp"
+#include "pg/table.hpp"
+#include "pg/unit_of_work.hpp"
+
+extern "C" {
+#include "utils/guc.h"
+}
+
+namespace plank::worker {
+
+namespace {
+
+constexpr auto kListenAgain = std::chrono::seconds(5);
+
+net::Limits net_limits()
+{
+	net::Limits limits;
+	limits.max_connections = pg::Settings::max_connections;
+	limits.max_message_size = static_cast<size_t>(pg::Settings::max_message_size);
+	limits.send_buffer = static_cast<size_t>(pg::Settings::send_buffer) * 1024;
+	limits.send_timeout_ms = pg::Settings::send_timeout;
+	limits.ping_interval_ms = pg::Settings::ping_interval;
+	return limits;
+}
+
+std::vector<net::Address> addresses(int port)
+{
+	std::vector<net::Address> list;
+	std::string_view rest = pg::Settings::listen_addresses;
+	while (!rest.empty()) {
+		const size_t comma = rest.find(',');
+		std::string_view item = rest.substr(0, comma);
+		rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
+		while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
+		while (!item.empty() && item.back() == ' ') item.remove_suffix(1);
+		if (!item.empty()) list.push_back({std::string(item), port});
+	}
+	return list;
+}
+
+}  // namespace
+
+core::HubLimits hub_limits()
+{
+	core::HubLimits limits;
+	limits.max_subscriptions = static_cast<size_t>(pg::Settings::max_subscriptions);
+	limits.log.memory = static_cast<size_t>(pg::Settings::history_size) * 1024;
+	limits.log.spill = static_cast<size_t>(pg::Settings::spill_size) * 1024;
+	limits.log.directory = pg::temporary_directory();
+	return limits;
+}
+
+void Worker::reload()
+{
+	pg::call([] { ProcessConfigFile(PGC_SIGHUP); });
+	apply_settings();
+	look_ = true;
+	next_tick_ = {};
+}
+
+void Worker::apply_settings()
+{
+	web_.origins.set(pg::Settings::allowed_origins);
+	hub_.set_limits(hub_limits());
+	if (!server_) {
+		server_ = net::Server::create(loop_.uv(), web_, net_limits());
+		if (!server_) {
+			write_log();
+			pg::raise(ERRCODE_INTERNAL_ERROR, "plank could not start its web server", nullptr,
+			          "Install the packages libwebsockets-evlib-uv and libuv1, and see the lines above.");
+		}
+	}
+	server_->set_limits(net_limits());
+	listen_on_port();
+}
+
+void Worker::listen_on_port()
+{
+	next_listen_ = Clock::now() + kListenAgain;
+	const std::vector<std::string> failures =
+	    server_->listen(addresses(pg::port_of(slot_.database)), pg::Settings::workers > 1);
+	// Said once, and again when it has worked in between.
+	if (!failures.empty() && !port_in_trouble_)
+		for (const std::string& failure : failures)
+			pg::log_line(WARNING, failure.c_str(), nullptr,
+			             "Choose another port with plank.port or plank.databases, or mend plank.listen_addresses.");
+	port_in_trouble_ = !failures.empty();
+	slot_.port.store(server_->port());
+}
+
+// In a unit of work.
+void Worker::choose_anonymous_role()
+{
+	const std::string name = pg::Settings::anonymous_role;
+	const char* trouble = nullptr;
+	std::string role;
+	if (!name.empty()) {
+		Oid oid = InvalidOid;
+		switch (pg::judge_role(name.c_str(), oid)) {
+		case pg::RoleVerdict::usable: role = pg::to_utf8(name.c_str()); break;
+		case pg::RoleVerdict::absent: trouble = "it does not exist"; break;
+		case pg::RoleVerdict::superuser: trouble = "it is a superuser"; break;
+		case pg::RoleVerdict::bypasses_row_security: trouble = "it bypasses row security"; break;
+		case pg::RoleVerdict::predefined: trouble = "its name is reserved"; break;
+		}
+	}
+	if (trouble && role_in_trouble_ != name)
+		pg::log_line(WARNING, ("plank.anonymous_role \"" + name + "\" is not used: " + trouble).c_str(), nullptr,
+		             "Create an ordinary role without LOGIN, grant it SELECT on what clients may see, and name it.");
+	role_in_trouble_ = trouble ? name : "";
+	if (role == web_.role) return;
+	const std::string former = std::exchange(web_.role, role);
+	hub_.end_role(former, "the role of clients without a token has changed");
+}
+
+void Worker::look_for_extension()
+{
+	if (!look_ && slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) return;
+	look_ = false;
+	std::string version;
+	Oid function = InvalidOid;
+	pg::unit_of_work("plank: looking for the extension", [&] {
+		version = pg::extension_version();
+		if (!version.empty()) function = pg::capture_function();
+	});
+	const std::string name = web_.database;
+	if (version.empty() || !OidIsValid(function)) {
+		stop_serving(pg::WorkerState::waiting_for_extension,
+		             "extension plank is not installed in database " + name + "; run CREATE EXTENSION plank");
+	} else if (version != PLANK_VERSION) {
+		stop_serving(pg::WorkerState::wrong_version, "extension plank in database " + name + " has version " + version +
+		                                                 ", the library " PLANK_VERSION
+		                                                 "; run ALTER EXTENSION plank UPDATE");
+	} else {
+		begin_serving();
+	}
+}
+
+// Listening begins with the commit; what commits after that is heard. Called again when the channels may have changed.
+void Worker::begin_serving()
+{
+	pg::unit_of_work("plank: listening", [&] {
+		receiver_.listen(catalog_.read_channels());
+		choose_anonymous_role();
+	});
+	if (slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) return;
+	slot_.listening.store(true);
+	slot_.failures.store(0);
+	receiver_.forget_losses();
+	set_state(pg::WorkerState::ready, "");
+	pg::log_line(LOG, ("serving database " + web_.database + " on port " + std::to_string(server_->port())).c_str());
+}
+
+void Worker::stop_serving(pg::WorkerState state, const std::string& reason)
+{
+	if (slot_.state.load() == static_cast<int>(state) && web_.not_ready == reason) return;
+	const bool served = slot_.state.load() == static_cast<int>(pg::WorkerState::ready);
+	set_state(state, reason);
+	pg::log_line(LOG, reason.c_str());
+	if (!served) return;
+	slot_.listening.store(false);
+	pg::unit_of_work("plank: no longer listening", [&] { receiver_.unlisten(); });
+	// Nothing is tracked any more: subscribers hear that their tables are gone.
+	hub_.look_again();
+	catalog_.finish();
+}
+
+}  // namespace plank::worker
