@@ -1,9 +1,9 @@
 // Receiving by LISTEN. Runs in the worker, outside network callbacks.
+#include "core/json.hpp"
 #include "worker/receiver.hpp"
 
 #include <algorithm>
 
-#include "core/json.hpp"
 #include "pg/guard.hpp"
 #include "pg/notifications.hpp"
 #include "pg/table.hpp"

@@ -2,14 +2,8 @@
 #pragma once
 
 // net/ and core/ come before anything of PostgreSQL's.
-#include "net/server.hpp"
+#include "core/parts.hpp"
 #include "worker/web.hpp"
-
-#include "worker/event_loop.hpp"
-#include "worker/postgres_catalog.hpp"
-#include "worker/public_notices.hpp"
-#include "worker/receiver.hpp"
-#include "worker/report.hpp"
 
 #include <chrono>
 #include <memory>
@@ -17,6 +11,11 @@
 #include <vector>
 
 #include "pg/shared_state.hpp"
+#include "worker/event_loop.hpp"
+#include "worker/postgres_catalog.hpp"
+#include "worker/public_notices.hpp"
+#include "worker/receiver.hpp"
+#include "worker/report.hpp"
 
 namespace plank::worker {
 
