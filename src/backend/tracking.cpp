@@ -118,6 +118,7 @@ List* tracked_tables()
 	}
 	systable_endscan(scan);
 	table_close(pg_trigger, AccessShareLock);
+	list_sort(tables, list_oid_cmp);
 	return tables;
 }
 

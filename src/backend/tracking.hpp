@@ -38,7 +38,7 @@ bool is_tracked(Oid relation);
 // InvalidOid when there is none.
 Oid tracked_root(Oid relation);
 
-// The tracked tables of this database: reads all of pg_trigger.
+// The tracked tables of this database, by OID: reads all of pg_trigger.
 List* tracked_tables();
 
 // How many columns a relation has, dropped ones included; 0 when it is gone.
