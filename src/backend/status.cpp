@@ -24,6 +24,11 @@ extern "C" {
 #include "utils/tuplestore.h"
 #include "utils/wait_event.h"
 
+// PostgreSQL 15 declares them without visibility.
+PGDLLEXPORT Datum plank_wait_until_ready(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_stat(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_clients(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_subscriptions(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(plank_wait_until_ready);
 PG_FUNCTION_INFO_V1(plank_stat);
 PG_FUNCTION_INFO_V1(plank_clients);
