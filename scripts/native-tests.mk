@@ -4,7 +4,8 @@
 CORE := $(sort $(wildcard src/core/*.cpp))
 UNIT := $(sort $(wildcard test/unit/*_test.cpp))
 HARNESSES := $(sort $(wildcard test/fuzz/*_fuzz.cpp))
-FLAGS := -std=c++20 -g -Wall -Wextra -Wshadow -Werror -Isrc -Itest/unit -MMD -MP
+VERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" plank.control)
+FLAGS := -std=c++20 -g -DPLANK_VERSION='"$(VERSION)"' -Wall -Wextra -Wshadow -Werror -Isrc -Itest/unit -MMD -MP
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 FLAGS_plain := -O1

@@ -39,14 +39,12 @@ std::string audience_key(const std::vector<Subscription>& subscriptions)
 	}
 	std::sort(parts.begin(), parts.end());
 	std::string key;
-	for (const std::string& part : parts) key += part;
+	for (const std::string& part : parts)
+		key += part;
 	return key;
 }
 
-std::string position_text(const std::string& epoch, uint64_t xid)
-{
-	return epoch + '-' + std::to_string(xid);
-}
+std::string position_text(const std::string& epoch, uint64_t xid) { return epoch + '-' + std::to_string(xid); }
 
 Audience::Audience(std::string key, const std::vector<Subscription>& subscriptions) : key_(std::move(key))
 {
@@ -60,7 +58,8 @@ Audience::Audience(std::string key, const std::vector<Subscription>& subscriptio
 	}
 	for (const auto& [relation, watchers] : by_table) {
 		WatchedTable watched{relation, {}, {}};
-		for (const Subscription* watcher : watchers) watched.ids.push_back(watcher->id);
+		for (const Subscription* watcher : watchers)
+			watched.ids.push_back(watcher->id);
 		for (int op = 0; op < kOps; ++op) {
 			std::vector<std::string> as_json, as_text;
 			for (const Subscription* watcher : watchers)
@@ -211,7 +210,8 @@ void Audience::render_resets(Writer& writer, const LogEntry& entry, const std::s
 	for (const Reset& reset : entry.resets)
 		for (const WatchedTable& watched : tables_)
 			if (reset.relation == kAllTables || reset.relation == watched.relation)
-				for (const std::string& id : watched.ids) writer.begin() += reset_message(id, reset.reason, position);
+				for (const std::string& id : watched.ids)
+					writer.begin() += reset_message(id, reset.reason, position);
 }
 
 Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until, const std::string& epoch) const

@@ -24,11 +24,11 @@ class Session;
 // One thing that a session watches.
 struct Subscription {
 	std::string id;
-	uint32_t relation = 0;     // 0: a channel
+	uint32_t relation = 0;  // 0: a channel
 	std::string channel;
 	OpSet events = kAllOps;
 	bool numbers_as_text = false;
-	int64_t since = 0;         // microseconds since 2000-01-01 UTC
+	int64_t since = 0;  // microseconds since 2000-01-01 UTC
 };
 
 // A place in the log: an entry, and how far into its records.
@@ -41,7 +41,7 @@ struct Cursor {
 // Some messages for an audience, ready to be sent, and the places in the log between which they stand.
 struct Batch {
 	Cursor from, to;
-	FramePtr frame;        // null: nothing between the two concerns the audience
+	FramePtr frame;              // null: nothing between the two concerns the audience
 	uint64_t entries_bytes = 0;  // bytes of log behind it, as Audience::bytes counts them
 };
 

@@ -43,9 +43,11 @@ void read_columns(const Record& record, const Shape& shape)
 {
 	const size_t columns = shape.columns.size();
 	Reader reader(record.image);
-	for (size_t i = 0; i < columns; ++i) row.now[i] = reader.counted();
+	for (size_t i = 0; i < columns; ++i)
+		row.now[i] = reader.counted();
 	if (record.op != Op::update) return;
-	for (size_t i = 0; i < columns; ++i) row.changed[i] = false;
+	for (size_t i = 0; i < columns; ++i)
+		row.changed[i] = false;
 	for (uint64_t left = reader.varint(); left > 0; --left) {
 		const uint64_t column = reader.varint();
 		row.changed[column] = true;

@@ -37,10 +37,7 @@ void Hub::set_limits(HubLimits limits)
 	log_.set_limits(limits.log);
 }
 
-std::string Hub::position() const
-{
-	return position_text(epoch_, last_xid_);
-}
+std::string Hub::position() const { return position_text(epoch_, last_xid_); }
 
 Session& Hub::open(Link& link, std::string name, std::string role)
 {
@@ -89,7 +86,8 @@ void Hub::deliver(Transaction&& transaction)
 	settle();
 	LogEntry entry;
 	bool notices = false;
-	for (const ShapePtr& shape : transaction.shapes) notices |= !shape->notify.empty();
+	for (const ShapePtr& shape : transaction.shapes)
+		notices |= !shape->notify.empty();
 	std::vector<bool> used(transaction.shapes.size(), false);
 	Reader reader(std::string_view(transaction.body).substr(transaction.records_at));
 	Record record;
@@ -105,7 +103,8 @@ void Hub::deliver(Transaction&& transaction)
 				entry.resets.push_back({record.relation, std::string(record.reason)});
 		} else if (record.tag == Tag::lost) {
 			Reader relations(record.relations);
-			const std::string reason = "the transaction was too large for plank.notify_limit, or the notification queue too full";
+			const std::string reason =
+			    "the transaction was too large for plank.notify_limit, or the notification queue too full";
 			if (relations.done()) entry.resets.push_back({kAllTables, reason});
 			while (!relations.done() && relations.ok())
 				entry.resets.push_back({static_cast<uint32_t>(relations.varint()), reason});
@@ -249,12 +248,10 @@ std::string Hub::trim()
 
 void Hub::for_each_session(const std::function<void(const Session&)>& visit) const
 {
-	for (const auto& [key, session] : sessions_) visit(*session);
+	for (const auto& [key, session] : sessions_)
+		visit(*session);
 }
 
-bool Hub::anybody_watches(uint32_t relation) const noexcept
-{
-	return tables_.contains(relation);
-}
+bool Hub::anybody_watches(uint32_t relation) const noexcept { return tables_.contains(relation); }
 
 }  // namespace plank::core

@@ -93,7 +93,7 @@ class Hub {
 
  private:
 	struct Table {
-		ShapePtr shape;                      // as subscribers were told last
+		ShapePtr shape;  // as subscribers were told last
 		std::vector<AudiencePtr> audiences;
 	};
 
@@ -152,7 +152,7 @@ class Hub {
 	static constexpr size_t kRequestsPause = 64;
 	static constexpr size_t kRequestsResume = 16;
 
-	std::deque<Session*> asking_;     // have requests
+	std::deque<Session*> asking_;         // have requests
 	std::vector<Session*> asking_later_;  // asked about a table that DDL holds
 	std::chrono::steady_clock::time_point ask_again_at_{};
 	std::vector<Session*> regrouping_;

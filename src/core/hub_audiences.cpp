@@ -51,7 +51,8 @@ void Hub::drop_audience(Audience& audience) noexcept
 		const auto found = channels_.find(channel);
 		if (found != channels_.end() && remove(found->second)) channels_.erase(found);
 	}
-	for (const Batch& batch : audience.batches) cached_bytes_ -= batch.frame->size();
+	for (const Batch& batch : audience.batches)
+		cached_bytes_ -= batch.frame->size();
 	audience.batches.clear();
 	audiences_.erase(std::string(audience.key()));
 }
@@ -72,8 +73,10 @@ void Hub::join_audience(Session& session)
 	AudiencePtr& slot = audiences_[key];
 	if (!slot) {
 		slot = std::make_shared<Audience>(key, session.subscriptions);
-		for (const uint32_t relation : slot->relations()) tables_[relation].audiences.push_back(slot);
-		for (const std::string& channel : slot->channels()) channels_[channel].push_back(slot);
+		for (const uint32_t relation : slot->relations())
+			tables_[relation].audiences.push_back(slot);
+		for (const std::string& channel : slot->channels())
+			channels_[channel].push_back(slot);
 	}
 	session.audience = slot;
 	++slot->members;
@@ -121,13 +124,15 @@ void Hub::settle()
 void Hub::wake(const LogEntry& entry)
 {
 	const auto wake_all = [&](const std::vector<AudiencePtr>& list) {
-		for (const AudiencePtr& audience : list) wake(*audience, entry);
+		for (const AudiencePtr& audience : list)
+			wake(*audience, entry);
 	};
 	const auto wake_table = [&](uint32_t relation) {
 		const auto found = tables_.find(relation);
 		if (found != tables_.end()) wake_all(found->second.audiences);
 	};
-	for (const uint32_t relation : entry.relations) wake_table(relation);
+	for (const uint32_t relation : entry.relations)
+		wake_table(relation);
 	for (const std::string& channel : entry.channels) {
 		const auto found = channels_.find(channel);
 		if (found != channels_.end()) wake_all(found->second);
@@ -137,7 +142,8 @@ void Hub::wake(const LogEntry& entry)
 			wake_table(reset.relation);
 			continue;
 		}
-		for (const auto& [relation, table] : tables_) wake_all(table.audiences);
+		for (const auto& [relation, table] : tables_)
+			wake_all(table.audiences);
 	}
 	if (entry.new_shape) wake_table(entry.new_shape->relation);
 }
@@ -258,7 +264,8 @@ void Hub::keep_batch(const AudiencePtr& audience, Batch&& batch)
 		cached_bytes_ -= audience->batches.front().frame->size();
 		audience->batches.pop_front();
 	}
-	while (cached_.size() > kCachedBatches || cached_bytes_ > limits_.log.memory / 4) drop_oldest_batch();
+	while (cached_.size() > kCachedBatches || cached_bytes_ > limits_.log.memory / 4)
+		drop_oldest_batch();
 }
 
 // An audience may have dropped batches of its own accord; then a newer one of it goes, which costs a rendering at most.
@@ -275,7 +282,8 @@ size_t Hub::waiting(const Session& session) const noexcept
 {
 	size_t bytes = session.reply_bytes;
 	for (const Waiting& item : session.waiting)
-		if (item.audience) bytes += (item.until == Waiting::kOpen ? item.audience->bytes : item.bytes_to) - item.bytes_at;
+		if (item.audience)
+			bytes += (item.until == Waiting::kOpen ? item.audience->bytes : item.bytes_to) - item.bytes_at;
 	return bytes;
 }
 

@@ -16,8 +16,8 @@ constexpr auto kAskAgain = std::chrono::milliseconds(50);
 Fault table_absent(const std::string& id)
 {
 	// One text for missing, untracked and unreadable tables: the answer must not tell which.
-	return {id, code::kUndefinedTable, "table does not exist, is not tracked or may not be read",
-	        "", "Track it with plank.track() and grant SELECT on it to the client's role."};
+	return {id, code::kUndefinedTable, "table does not exist, is not tracked or may not be read", "",
+	        "Track it with plank.track() and grant SELECT on it to the client's role."};
 }
 
 constexpr const char* kRowSecurity = "tables with row security are not supported by this version of Plank";
@@ -91,7 +91,8 @@ bool Hub::process_requests(std::chrono::steady_clock::time_point deadline)
 			continue;
 		}
 		if (!session.requests.empty()) asking_.push_back(&session);
-		if (session.reading_paused && session.requests.size() < kRequestsResume && session.reply_bytes < kRepliesPause) {
+		if (session.reading_paused && session.requests.size() < kRequestsResume &&
+		    session.reply_bytes < kRepliesPause) {
 			session.reading_paused = false;
 			session.link.pause_reading(false);
 		}
@@ -147,15 +148,20 @@ bool Hub::subscribe_table(Session& session, const Request& request)
 	}
 	const TableAnswer found = catalog_.find_table(session.role, *name);
 	switch (found.access) {
-	case Access::granted: start_subscription(session, request, found.shape); break;
-	case Access::absent: refuse(session, table_absent(request.id)); break;
-	case Access::row_security:
-		refuse(session, {request.id, code::kNotSupported, kRowSecurity, "",
-		                 "Disable row security on the table, or do not serve it."});
-		break;
-	case Access::busy: return false;
-	case Access::failed:
-		refuse(session, {request.id, code::kInternalError, "the table could not be looked up", found.message, ""});
+		case Access::granted:
+			start_subscription(session, request, found.shape);
+			break;
+		case Access::absent:
+			refuse(session, table_absent(request.id));
+			break;
+		case Access::row_security:
+			refuse(session, {request.id, code::kNotSupported, kRowSecurity, "",
+			                 "Disable row security on the table, or do not serve it."});
+			break;
+		case Access::busy:
+			return false;
+		case Access::failed:
+			refuse(session, {request.id, code::kInternalError, "the table could not be looked up", found.message, ""});
 	}
 	return true;
 }
@@ -209,7 +215,8 @@ void Hub::end_where(const std::function<bool(const Session&, const Subscription&
 		std::vector<std::string> ids;
 		for (const Subscription& subscription : session->subscriptions)
 			if (ends(*session, subscription)) ids.push_back(subscription.id);
-		for (const std::string& id : ids) end_subscription(*session, id, code, message);
+		for (const std::string& id : ids)
+			end_subscription(*session, id, code, message);
 	}
 }
 

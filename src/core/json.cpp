@@ -16,17 +16,31 @@ void append_json_string(std::string& out, std::string_view text)
 		out.append(text, copied, i - copied);
 		copied = i + 1;
 		switch (byte) {
-		case '"': out += "\\\""; break;
-		case '\\': out += "\\\\"; break;
-		case '\b': out += "\\b"; break;
-		case '\f': out += "\\f"; break;
-		case '\n': out += "\\n"; break;
-		case '\r': out += "\\r"; break;
-		case '\t': out += "\\t"; break;
-		default:
-			out += "\\u00";
-			out += kHex[byte >> 4];
-			out += kHex[byte & 15];
+			case '"':
+				out += "\\\"";
+				break;
+			case '\\':
+				out += "\\\\";
+				break;
+			case '\b':
+				out += "\\b";
+				break;
+			case '\f':
+				out += "\\f";
+				break;
+			case '\n':
+				out += "\\n";
+				break;
+			case '\r':
+				out += "\\r";
+				break;
+			case '\t':
+				out += "\\t";
+				break;
+			default:
+				out += "\\u00";
+				out += kHex[byte >> 4];
+				out += kHex[byte & 15];
 		}
 	}
 	out.append(text, copied, text.size() - copied);
@@ -110,11 +124,10 @@ void append_json_time(std::string& out, int64_t microseconds)
 	const int64_t year = static_cast<int64_t>(yoe) + era * 400 + (month <= 2 ? 1 : 0);
 	const auto seconds = static_cast<int>(rest / 1000000);
 	char buffer[64];
-	const int length =
-	    std::snprintf(buffer, sizeof buffer, "\"%04lld-%02llu-%02lluT%02d:%02d:%02d.%06dZ\"",
-	                  static_cast<long long>(year), static_cast<unsigned long long>(month),
-	                  static_cast<unsigned long long>(day), seconds / 3600, seconds / 60 % 60, seconds % 60,
-	                  static_cast<int>(rest % 1000000));
+	const int length = std::snprintf(buffer, sizeof buffer, "\"%04lld-%02llu-%02lluT%02d:%02d:%02d.%06dZ\"",
+	                                 static_cast<long long>(year), static_cast<unsigned long long>(month),
+	                                 static_cast<unsigned long long>(day), seconds / 3600, seconds / 60 % 60,
+	                                 seconds % 60, static_cast<int>(rest % 1000000));
 	out.append(buffer, static_cast<size_t>(length));
 }
 

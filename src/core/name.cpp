@@ -7,17 +7,15 @@ namespace {
 
 constexpr size_t kLongestName = 63;  // NAMEDATALEN - 1
 
-bool is_space(char c) noexcept
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v';
-}
+bool is_space(char c) noexcept { return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v'; }
 
 // Like PostgreSQL: longer names are cut, never within a character.
 void cut(std::string& name)
 {
 	if (name.size() <= kLongestName) return;
 	size_t end = kLongestName;
-	while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xc0) == 0x80) --end;
+	while (end > 0 && (static_cast<unsigned char>(name[end]) & 0xc0) == 0x80)
+		--end;
 	name.resize(end);
 }
 
@@ -27,7 +25,8 @@ class Scanner {
 
 	void skip_space() noexcept
 	{
-		while (at_ < text_.size() && is_space(text_[at_])) ++at_;
+		while (at_ < text_.size() && is_space(text_[at_]))
+			++at_;
 	}
 	bool done() const noexcept { return at_ == text_.size(); }
 	bool take(char c) noexcept
@@ -48,7 +47,7 @@ class Scanner {
 				name += c;
 			}
 		} else {
-			while (!done() && text_[at_] != '.' && text_[at_] != '"' && !is_space(text_[at_])) {
+			while (!done() && text_[at_] != '.' && !is_space(text_[at_])) {
 				const char c = text_[at_++];
 				name += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 			}

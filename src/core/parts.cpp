@@ -23,6 +23,15 @@ int put_part_header(char* out, uint64_t xid, uint64_t number, bool last, int64_t
 	return at;
 }
 
+// What is left of the transaction that `part` belongs to is passed over: one loss is one fault.
+PartAssembler::Result PartAssembler::lose(uint64_t xid)
+{
+	open_ = false;
+	lost_xid_ = xid;
+	transaction_ = Transaction{};
+	return Result::fault;
+}
+
 PartAssembler::Result PartAssembler::add(std::string_view payload)
 {
 	Reader reader(payload);
@@ -36,42 +45,31 @@ PartAssembler::Result PartAssembler::add(std::string_view payload)
 		committed_at = static_cast<int64_t>(reader.varint());
 		total = reader.varint();
 	}
-	if (!known || !reader.ok()) {
-		open_ = false;
-		return Result::fault;
-	}
-	const bool interrupted = open_ && (number == 0 || xid != transaction_.xid || number != next_);
+	if (!known || !reader.ok()) return lose(0);
+	if (!open_ && number != 0) return xid == lost_xid_ ? Result::incomplete : lose(xid);
+	// An unfinished transaction and the part that interrupts it are both lost: the reset covers both.
+	if (open_ && (number != next_ || xid != transaction_.xid)) return lose(xid);
 	if (number == 0) {
+		if (total > limit_) return lose(xid);
 		transaction_ = Transaction{};
 		transaction_.xid = xid;
 		transaction_.committed_at = committed_at;
+		transaction_.body.reserve(total);
 		total_ = total;
 		next_ = 0;
-		open_ = total <= limit_;
-		if (!open_) return Result::fault;
-		transaction_.body.reserve(total);
-	} else if (!open_ || interrupted) {
-		open_ = false;
-		return Result::fault;
+		lost_xid_ = 0;
+		open_ = true;
 	}
-	transaction_.body.append(reader.rest());
+	const std::string_view bytes = reader.rest();
+	const size_t left = total_ - transaction_.body.size();
+	if (bytes.size() > left || (last && bytes.size() != left)) return lose(xid);
+	transaction_.body.append(bytes);
 	++next_;
-	if (interrupted) {
-		open_ = false;
-		return Result::fault;
-	}
-	if (transaction_.body.size() > total_ || (last && transaction_.body.size() != total_)) {
-		open_ = false;
-		return Result::fault;
-	}
 	if (!last) return Result::incomplete;
 	open_ = false;
 	return Result::complete;
 }
 
-Transaction PartAssembler::take()
-{
-	return std::move(transaction_);
-}
+Transaction PartAssembler::take() { return std::move(transaction_); }
 
 }  // namespace plank::core

@@ -14,8 +14,8 @@
 
 namespace plank::core {
 
-constexpr size_t kMaxPayload = 7999;         // NOTIFY_PAYLOAD_MAX_LENGTH - 1
-constexpr size_t kMaxPartHeader = 64;        // bytes a part's header may take
+constexpr size_t kMaxPayload = 7999;   // NOTIFY_PAYLOAD_MAX_LENGTH - 1
+constexpr size_t kMaxPartHeader = 64;  // bytes a part's header may take
 constexpr size_t kPartBody = kMaxPayload - kMaxPartHeader;
 
 // Writes a part's header and returns its length. `out` holds kMaxPartHeader bytes.
@@ -28,12 +28,16 @@ class PartAssembler {
 
 	// `limit`: a transaction that claims more bytes than this is a fault.
 	explicit PartAssembler(uint64_t limit) : limit_(limit) {}
-	// After `complete` the transaction can be taken; after `fault` something is missing and every table must be reset.
+	// After `complete` the transaction can be taken. `fault`: something is missing and every table must be reset; said
+	// once for a transaction, whose other parts are then passed over.
 	Result add(std::string_view payload);
 	Transaction take();
 
  private:
+	Result lose(uint64_t xid);
+
 	uint64_t limit_;
+	uint64_t lost_xid_ = 0;  // parts of this transaction are passed over; 0: none
 	bool open_ = false;
 	uint64_t next_ = 0;
 	uint64_t total_ = 0;

@@ -6,10 +6,14 @@ namespace plank::core {
 std::string_view op_name(Op op) noexcept
 {
 	switch (op) {
-	case Op::insert: return "insert";
-	case Op::update: return "update";
-	case Op::remove: return "delete";
-	case Op::truncate: return "truncate";
+		case Op::insert:
+			return "insert";
+		case Op::update:
+			return "update";
+		case Op::remove:
+			return "delete";
+		case Op::truncate:
+			return "truncate";
 	}
 	return "";
 }
@@ -21,6 +25,26 @@ std::optional<Op> op_named(std::string_view name) noexcept
 	return std::nullopt;
 }
 
+namespace {
+
+// An OID or a small number; one that is larger is a fault, never another number.
+uint32_t read_number(Reader& reader) noexcept
+{
+	const uint64_t value = reader.varint();
+	if (value > UINT32_MAX) reader.fail();
+	return reader.ok() ? static_cast<uint32_t>(value) : 0;
+}
+
+bool all_numbers(std::string_view bytes) noexcept
+{
+	Reader reader(bytes);
+	while (!reader.done())
+		(void)read_number(reader);
+	return reader.ok();
+}
+
+}  // namespace
+
 bool next_record(Reader& reader, Record& record) noexcept
 {
 	if (reader.done()) return false;
@@ -29,32 +53,45 @@ bool next_record(Reader& reader, Record& record) noexcept
 	Reader content(reader.counted());
 	if (!reader.ok()) return false;
 	switch (record.tag) {
-	case Tag::insert: record.op = Op::insert; break;
-	case Tag::entered:
-		record.op = Op::insert;
-		record.by_update = true;
-		break;
-	case Tag::update: record.op = Op::update; break;
-	case Tag::remove: record.op = Op::remove; break;
-	case Tag::left:
-		record.op = Op::remove;
-		record.by_update = true;
-		break;
-	case Tag::truncate: record.op = Op::truncate; break;
-	case Tag::message:
-		record.channel = content.counted();
-		record.payload = content.rest();
-		if (!content.ok()) reader.fail();
-		return content.ok();
-	case Tag::reset:
-		record.relation = static_cast<uint32_t>(content.varint());
-		record.reason = content.rest();
-		if (!content.ok()) reader.fail();
-		return content.ok();
-	case Tag::lost: record.relations = content.rest(); return true;
-	default: reader.fail(); return false;
+		case Tag::insert:
+			record.op = Op::insert;
+			break;
+		case Tag::entered:
+			record.op = Op::insert;
+			record.by_update = true;
+			break;
+		case Tag::update:
+			record.op = Op::update;
+			break;
+		case Tag::remove:
+			record.op = Op::remove;
+			break;
+		case Tag::left:
+			record.op = Op::remove;
+			record.by_update = true;
+			break;
+		case Tag::truncate:
+			record.op = Op::truncate;
+			break;
+		case Tag::message:
+			record.channel = content.counted();
+			record.payload = content.rest();
+			if (!content.ok()) reader.fail();
+			return content.ok();
+		case Tag::reset:
+			record.relation = read_number(content);
+			record.reason = content.rest();
+			if (!content.ok()) reader.fail();
+			return content.ok();
+		case Tag::lost:
+			record.relations = content.rest();
+			if (!all_numbers(record.relations)) reader.fail();
+			return reader.ok();
+		default:
+			reader.fail();
+			return false;
 	}
-	record.shape = static_cast<uint32_t>(content.varint());
+	record.shape = read_number(content);
 	record.image = content.rest();
 	if (!content.ok()) reader.fail();
 	return content.ok();
@@ -62,14 +99,15 @@ bool next_record(Reader& reader, Record& record) noexcept
 
 namespace {
 
-// Walks a change's columns, so that rendering need not check; splits an update's differences off.
-bool check_change(Record& record, const std::vector<ShapePtr>& shapes)
+// Walks a change's columns, so that rendering need not check.
+bool check_change(const Record& record, const std::vector<ShapePtr>& shapes)
 {
 	if (record.shape >= shapes.size()) return false;
 	if (record.op == Op::truncate) return record.image.empty();
 	const size_t columns = shapes[record.shape]->columns.size();
 	Reader reader(record.image);
-	for (size_t i = 0; i < columns; ++i) reader.counted();
+	for (size_t i = 0; i < columns; ++i)
+		reader.counted();
 	if (record.op == Op::update) {
 		const uint64_t differences = reader.varint();
 		if (differences > columns) return false;
@@ -85,12 +123,11 @@ bool check_change(Record& record, const std::vector<ShapePtr>& shapes)
 
 ShapePtr ShapeCache::find(std::string_view encoded)
 {
-	for (const Entry& entry : entries_)
-		if (entry.encoded == encoded) return entry.shape;
+	if (const auto found = shapes_.find(encoded); found != shapes_.end()) return found->second;
 	ShapePtr shape = Shape::decode(encoded);
 	if (!shape) return nullptr;
-	if (entries_.size() >= 1024) entries_.clear();
-	entries_.push_back({std::string(encoded), shape});
+	if (shapes_.size() >= kMost) shapes_.clear();
+	shapes_.emplace(encoded, shape);
 	return shape;
 }
 

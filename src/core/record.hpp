@@ -15,9 +15,11 @@
 #endif
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "core/bytes.hpp"
@@ -49,14 +51,14 @@ std::optional<Op> op_named(std::string_view name) noexcept;
 // One record, as views into the body.
 struct Record {
 	Tag tag = Tag::truncate;
-	Op op = Op::truncate;              // changes only
-	bool by_update = false;            // changes only: an insert or delete that an update caused
-	uint32_t shape = 0;                // changes only: number within the body
-	std::string_view image;            // changes: the new row (updates: then the differences), a delete's old row
-	std::string_view channel, payload; // messages
-	uint32_t relation = 0;             // resets
-	std::string_view reason;           // resets
-	std::string_view relations;        // lost
+	Op op = Op::truncate;               // changes only
+	bool by_update = false;             // changes only: an insert or delete that an update caused
+	uint32_t shape = 0;                 // changes only: number within the body
+	std::string_view image;             // changes: the new row (updates: then the differences), a delete's old row
+	std::string_view channel, payload;  // messages
+	uint32_t relation = 0;              // resets
+	std::string_view reason;            // resets
+	std::string_view relations;         // lost
 
 	bool is_change() const noexcept { return tag != Tag::message && tag != Tag::reset && tag != Tag::lost; }
 };
@@ -66,11 +68,11 @@ bool next_record(Reader& reader, Record& record) noexcept;
 
 // A committed transaction as the transport hands it to the hub.
 struct Transaction {
-	uint64_t xid = 0;                 // 0: none (a plain NOTIFY)
-	int64_t committed_at = 0;         // microseconds since 2000-01-01 UTC
+	uint64_t xid = 0;          // 0: none (a plain NOTIFY)
+	int64_t committed_at = 0;  // microseconds since 2000-01-01 UTC
 	std::vector<ShapePtr> shapes;
 	std::string body;
-	size_t records_at = 0;            // where in `body` the records begin
+	size_t records_at = 0;  // where in `body` the records begin
 
 	uint64_t changes = 0, messages = 0;
 
@@ -83,11 +85,12 @@ class ShapeCache {
 	ShapePtr find(std::string_view encoded);
 
  private:
-	struct Entry {
-		std::string encoded;
-		ShapePtr shape;
+	static constexpr size_t kMost = 4096;
+	struct Hash {
+		using is_transparent = void;
+		size_t operator()(std::string_view bytes) const noexcept { return std::hash<std::string_view>{}(bytes); }
 	};
-	std::vector<Entry> entries_;
+	std::unordered_map<std::string, ShapePtr, Hash, std::equal_to<>> shapes_;
 };
 
 // Checks the whole body and fills shapes, records_at and the counts; false when it is no body.

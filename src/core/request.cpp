@@ -5,6 +5,8 @@
 
 #include <jansson.h>
 
+#include "core/json.hpp"
+
 namespace plank::core {
 
 namespace {
@@ -15,11 +17,14 @@ struct JsonFree {
 using JsonPtr = std::unique_ptr<json_t, JsonFree>;
 
 constexpr size_t kLongestId = 64;  // characters
+// Bytes of a table's or channel's name. PostgreSQL's names are shorter; requests wait in memory, many for each client.
+constexpr size_t kLongestName = 1024;
 
 size_t characters(std::string_view text) noexcept
 {
 	size_t count = 0;
-	for (const char c : text) count += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+	for (const char c : text)
+		count += (static_cast<unsigned char>(c) & 0xc0) != 0x80;
 	return count;
 }
 
@@ -37,10 +42,7 @@ const json_t* member(const json_t* object, const char* name)
 	return json_is_null(value) ? nullptr : value;
 }
 
-std::string_view string_of(const json_t* value)
-{
-	return {json_string_value(value), json_string_length(value)};
-}
+std::string_view string_of(const json_t* value) { return {json_string_value(value), json_string_length(value)}; }
 
 std::string required_string(const json_t* value, const char* name)
 {
@@ -49,6 +51,13 @@ std::string required_string(const json_t* value, const char* name)
 	if (json_string_length(value) == 0)
 		throw Refused{code::kInvalidParameter, std::string("\"") + name + "\" must not be empty"};
 	return std::string(string_of(value));
+}
+
+std::string required_name(const json_t* value, const char* name)
+{
+	std::string text = required_string(value, name);
+	if (text.size() > kLongestName) throw Refused{code::kInvalidParameter, std::string("\"") + name + "\" is too long"};
+	return text;
 }
 
 OpSet read_events(const json_t* value)
@@ -87,8 +96,8 @@ void read_subscribe(const json_t* object, Request& request)
 	const json_t* channel = member(object, "channel");
 	if ((table == nullptr) == (channel == nullptr))
 		throw Refused{code::kInvalidParameter, "a subscription names either a \"table\" or a \"channel\""};
-	if (table) request.table = required_string(table, "table");
-	if (channel) request.channel = required_string(channel, "channel");
+	if (table) request.table = required_name(table, "table");
+	if (channel) request.channel = required_name(channel, "channel");
 	if (const json_t* events = member(object, "events")) request.events = read_events(events);
 	if (const json_t* numbers = member(object, "numbers")) request.numbers_as_text = read_numbers_as_text(numbers);
 	if (const json_t* where = member(object, "where")) {
@@ -134,16 +143,17 @@ void read_request(const json_t* object, Request& request)
 	}
 	request.type = read_type(object);
 	switch (request.type) {
-	case RequestType::subscribe:
-	case RequestType::unsubscribe:
-		if (!id) throw Refused{code::kInvalidParameter, "\"id\" is missing"};
-		if (request.type == RequestType::subscribe) read_subscribe(object, request);
-		break;
-	case RequestType::auth:
-		required_string(json_object_get(object, "token"), "token");
-		not_supported("authentication by token");
-	case RequestType::tables:
-	case RequestType::ping: break;
+		case RequestType::subscribe:
+		case RequestType::unsubscribe:
+			if (!id) throw Refused{code::kInvalidParameter, "\"id\" is missing"};
+			if (request.type == RequestType::subscribe) read_subscribe(object, request);
+			break;
+		case RequestType::auth:
+			required_string(json_object_get(object, "token"), "token");
+			not_supported("authentication by token");
+		case RequestType::tables:
+		case RequestType::ping:
+			break;
 	}
 }
 
@@ -154,7 +164,12 @@ std::variant<Request, Fault> parse_request(std::string_view text)
 	json_error_t error;
 	const JsonPtr object(json_loadb(text.data(), text.size(), JSON_DECODE_ANY, &error));
 	Request request;
-	if (!object) return Fault{"", code::kProtocolViolation, "a message must be JSON", error.text, ""};
+	if (!object) {
+		// jansson quotes the message, and cuts its own text at a byte.
+		const std::string_view detail = error.text;
+		return Fault{"", code::kProtocolViolation, "a message must be JSON", std::string(is_utf8(detail) ? detail : ""),
+		             ""};
+	}
 	try {
 		read_request(object.get(), request);
 		return request;

@@ -16,8 +16,8 @@ enum class RequestType : uint8_t { subscribe, unsubscribe, auth, tables, ping };
 
 struct Request {
 	RequestType type = RequestType::ping;
-	std::string id;           // empty when optional and absent
-	std::string table;        // subscribe: one of table and channel
+	std::string id;     // empty when optional and absent
+	std::string table;  // subscribe: one of table and channel
 	std::string channel;
 	OpSet events = kAllOps;
 	bool numbers_as_text = false;
@@ -25,10 +25,10 @@ struct Request {
 
 // What a client did wrong, or what the server cannot do for it.
 struct Fault {
-	std::string id;           // empty: null
-	const char* code = "";    // SQLSTATE
+	std::string id;         // empty: null
+	const char* code = "";  // SQLSTATE
 	std::string message;
-	std::string detail, hint; // empty: null
+	std::string detail, hint;  // empty: null
 };
 
 // Reads one message of protocol.md section 4. `text` is valid UTF-8.

@@ -37,12 +37,12 @@ using AudiencePtr = std::shared_ptr<Audience>;
 struct Waiting {
 	static constexpr uint64_t kOpen = UINT64_MAX;
 
-	FramePtr reply;         // set: a reply
-	AudiencePtr audience;   // set: a stretch
+	FramePtr reply;        // set: a reply
+	AudiencePtr audience;  // set: a stretch
 	Cursor at;
-	uint64_t until = kOpen; // kOpen: it goes on as the log grows
-	uint64_t bytes_at = 0;  // of Audience::bytes, how much the client has had
-	uint64_t bytes_to = 0;  // ... and how much there is, once the stretch is closed
+	uint64_t until = kOpen;  // kOpen: it goes on as the log grows
+	uint64_t bytes_at = 0;   // of Audience::bytes, how much the client has had
+	uint64_t bytes_to = 0;   // ... and how much there is, once the stretch is closed
 };
 
 class Session {
@@ -64,7 +64,7 @@ class Session {
 	bool closing = false;
 	bool reading_paused = false;
 
-	std::vector<Waiting> waiting;     // first is next; short, for most clients empty
+	std::vector<Waiting> waiting;  // first is next; short, for most clients empty
 	size_t reply_bytes = 0;
 	std::deque<std::variant<Request, Fault>> requests;  // asked and not yet answered
 

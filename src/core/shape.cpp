@@ -20,7 +20,8 @@ std::string encode_identity(const Shape& shape)
 		append_varint(out, static_cast<uint64_t>(column.numbers));
 	}
 	append_varint(out, shape.key.size());
-	for (uint32_t index : shape.key) append_varint(out, index);
+	for (uint32_t index : shape.key)
+		append_varint(out, index);
 	return out;
 }
 
@@ -37,11 +38,12 @@ std::shared_ptr<const Shape> Shape::decode(std::string_view bytes)
 {
 	auto shape = std::make_shared<Shape>();
 	Reader reader(bytes);
-	shape->relation = static_cast<uint32_t>(reader.varint());
+	const uint64_t relation = reader.varint();
+	shape->relation = static_cast<uint32_t>(relation);
 	shape->table = reader.counted();
 	const uint64_t columns = reader.varint();
 	// PostgreSQL has at most 1600 columns; a larger number is no shape, and must not reserve memory.
-	if (!reader.ok() || columns > 2000) return nullptr;
+	if (!reader.ok() || relation > UINT32_MAX || columns > 2000) return nullptr;
 	for (uint64_t i = 0; i < columns && reader.ok(); ++i) {
 		Column column;
 		column.name = reader.counted();

@@ -24,20 +24,20 @@ struct Column {
 };
 
 struct Shape {
-	uint32_t relation = 0;     // OID of the tracked table
-	std::string table;         // its name in SQL identifier syntax, schema-qualified
+	uint32_t relation = 0;  // OID of the tracked table
+	std::string table;      // its name in SQL identifier syntax, schema-qualified
 	std::vector<Column> columns;
-	std::vector<uint32_t> key; // indexes into columns, in the key's own order; empty: no key
-	std::string notify;        // public channel of track(notify => ...), or empty
+	std::vector<uint32_t> key;  // indexes into columns, in the key's own order; empty: no key
+	std::string notify;         // public channel of track(notify => ...), or empty
 
 	// Derived once, for rendering.
-	std::string table_json;                 // the name as a JSON string
-	std::vector<std::string> member;        // `"name":` per column
+	std::string table_json;           // the name as a JSON string
+	std::vector<std::string> member;  // `"name":` per column
 	std::vector<bool> in_key;
-	std::string key_names_json;             // ["id"] or null
-	std::string columns_json;               // [{"name":"id","type":"bigint"}]
+	std::string key_names_json;  // ["id"] or null
+	std::string columns_json;    // [{"name":"id","type":"bigint"}]
 	bool has_numbers = false;
-	std::string identity;                   // the encoded bytes without `notify`: equal shapes have equal identities
+	std::string identity;  // the encoded bytes without `notify`: equal shapes have equal identities
 
 	void derive();
 	std::string encode() const;

@@ -1,12 +1,12 @@
 // Nameless temporary files. Runs in the worker. Must not call PostgreSQL.
 #include "core/spill.hpp"
 
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
 
 namespace plank::core {
 
@@ -36,7 +36,8 @@ bool write_all(int file, std::string_view bytes)
 
 }  // namespace
 
-std::shared_ptr<const SpillFile> SpillFile::write(const std::string& directory, std::string_view bytes, std::string& error)
+std::shared_ptr<const SpillFile> SpillFile::write(const std::string& directory, std::string_view bytes,
+                                                  std::string& error)
 {
 	const int file = open_nameless(directory);
 	// Blocks are allocated by writing, never by a hole: reading a mapping of a file that has no room left would be SIGBUS.
@@ -55,9 +56,6 @@ std::shared_ptr<const SpillFile> SpillFile::write(const std::string& directory, 
 	return std::shared_ptr<const SpillFile>(new SpillFile(mapping, bytes.size()));
 }
 
-SpillFile::~SpillFile()
-{
-	munmap(mapping_, size_);
-}
+SpillFile::~SpillFile() { munmap(mapping_, size_); }
 
 }  // namespace plank::core

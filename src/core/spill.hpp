@@ -17,7 +17,8 @@ namespace plank::core {
 class SpillFile {
  public:
 	// Null when the file could not be made or written; `error` says why.
-	static std::shared_ptr<const SpillFile> write(const std::string& directory, std::string_view bytes, std::string& error);
+	static std::shared_ptr<const SpillFile> write(const std::string& directory, std::string_view bytes,
+	                                              std::string& error);
 	~SpillFile();
 	SpillFile(const SpillFile&) = delete;
 	SpillFile& operator=(const SpillFile&) = delete;

@@ -14,8 +14,10 @@ size_t memory_of(const LogEntry& entry)
 {
 	size_t size = sizeof(LogEntry) + entry.transaction.body.capacity();
 	size += entry.relations.capacity() * sizeof(uint32_t) + entry.transaction.shapes.capacity() * sizeof(ShapePtr);
-	for (const std::string& channel : entry.channels) size += sizeof channel + channel.capacity();
-	for (const Reset& reset : entry.resets) size += sizeof reset + reset.reason.capacity();
+	for (const std::string& channel : entry.channels)
+		size += sizeof channel + channel.capacity();
+	for (const Reset& reset : entry.resets)
+		size += sizeof reset + reset.reason.capacity();
 	return size;
 }
 
@@ -41,7 +43,8 @@ void TransactionLog::drop_first() noexcept
 
 uint64_t TransactionLog::trim(uint64_t needed, std::string& error)
 {
-	while (memory_ > limits_.memory && first_ < needed && first_ < end()) drop_first();
+	while (memory_ > limits_.memory && first_ < needed && first_ < end())
+		drop_first();
 
 	spill_next_ = std::max(spill_next_, first_);
 	for (; memory_ > limits_.memory && spill_next_ < end(); ++spill_next_) {
@@ -59,8 +62,10 @@ uint64_t TransactionLog::trim(uint64_t needed, std::string& error)
 
 	// What fits neither in memory nor on disk goes, oldest first, whoever needs it. Twice the limit is the slack for small
 	// transactions that were not worth a file.
-	while (memory_ > 2 * limits_.memory && first_ < end()) drop_first();
-	while (spilled_ > limits_.spill && first_ < end()) drop_first();
+	while (memory_ > 2 * limits_.memory && first_ < end())
+		drop_first();
+	while (spilled_ > limits_.spill && first_ < end())
+		drop_first();
 	spill_next_ = std::max(spill_next_, first_);
 	return first_;
 }

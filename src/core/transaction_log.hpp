@@ -29,14 +29,14 @@ struct Reset {
 
 struct LogEntry {
 	uint64_t number = 0;
-	Transaction transaction;          // without changes for a mere reset or shape
+	Transaction transaction;                   // without changes for a mere reset or shape
 	std::shared_ptr<const SpillFile> spilled;  // set: `transaction.body` is empty and lives there
-	std::vector<uint32_t> relations;  // that have changes here, sorted
+	std::vector<uint32_t> relations;           // that have changes here, sorted
 	std::vector<std::string> channels;
 	std::vector<Reset> resets;
-	ShapePtr new_shape;               // the table's shape from here on: `subscribed` is said again
-	bool plain_notify = false;        // of another application's NOTIFY
-	uint64_t position_xid = 0;        // of the last transaction up to here
+	ShapePtr new_shape;         // the table's shape from here on: `subscribed` is said again
+	bool plain_notify = false;  // of another application's NOTIFY
+	uint64_t position_xid = 0;  // of the last transaction up to here
 	size_t memory = 0;
 
 	std::string_view records() const noexcept
