@@ -8,16 +8,9 @@
 #include "backend/table_cache.hpp"
 #include "backend/transaction_buffer.hpp"
 #include "pg/guard.hpp"
+#include "pg/session.hpp"
 
 extern "C" {
-#include "access/htup_details.h"
-#include "access/xact.h"
-#include "catalog/pg_am.h"
-#include "commands/trigger.h"
-#include "executor/tuptable.h"
-#include "utils/datum.h"
-#include "utils/rel.h"
-
 PG_FUNCTION_INFO_V1(plank_capture);
 }
 
@@ -73,8 +66,7 @@ void append_image(StringInfo out, const CapturedTable& table, TupleTableSlot* sl
 		const CapturedColumn& column = table.column[i];
 		const int start = out->len;
 		appendStringInfoChar(out, '\0');
-		if (!slot->tts_isnull[column.number - 1])
-			append_value(out, column.output, slot->tts_values[column.number - 1]);
+		if (!slot->tts_isnull[column.number - 1]) append_value(out, column.output, slot->tts_values[column.number - 1]);
 		finish_counted(out, start);
 	}
 }

@@ -10,15 +10,9 @@
 
 #include "backend/transport.hpp"
 #include "pg/guard.hpp"
+#include "pg/session.hpp"
 #include "pg/settings.hpp"
 #include "pg/shared_state.hpp"
-
-extern "C" {
-#include "access/transam.h"
-#include "access/xact.h"
-#include "commands/async.h"
-#include "utils/timestamp.h"
-}
 
 namespace plank::backend {
 
@@ -101,7 +95,8 @@ PartWriter* make_writer(const pg::DatabaseSlot& slot, uint64_t total)
 void send_all(const pg::DatabaseSlot& slot, TransactionRecords& records)
 {
 	uint64_t total = varint_size(static_cast<uint64_t>(records.shape_count));
-	for (int i = 0; i < records.shape_count; ++i) total += varint_size(records.shapes[i].length) + records.shapes[i].length;
+	for (int i = 0; i < records.shape_count; ++i)
+		total += varint_size(records.shapes[i].length) + records.shapes[i].length;
 	for_each_in_order(records, [&](const char*, uint32_t length) { total += varint_size(length - 1) + length; });
 
 	PartWriter& writer = *make_writer(slot, total);
@@ -121,7 +116,8 @@ void send_all(const pg::DatabaseSlot& slot, TransactionRecords& records)
 void send_marker(const pg::DatabaseSlot& slot, const TransactionRecords& records)
 {
 	uint64_t content = 0;
-	for (int i = 0; i < records.lost_count; ++i) content += varint_size(records.lost[i]);
+	for (int i = 0; i < records.lost_count; ++i)
+		content += varint_size(records.lost[i]);
 	const bool fits = content < core::kPartBody / 2;
 	if (!fits) content = 0;
 	PartWriter& writer = *make_writer(slot, 1 + 1 + varint_size(content) + content);
@@ -130,7 +126,8 @@ void send_marker(const pg::DatabaseSlot& slot, const TransactionRecords& records
 	writer.write(&tag, 1);
 	writer.write_varint(content);
 	if (fits)
-		for (int i = 0; i < records.lost_count; ++i) writer.write_varint(records.lost[i]);
+		for (int i = 0; i < records.lost_count; ++i)
+			writer.write_varint(records.lost[i]);
 }
 
 // Turns what there is into the list of tables concerned.
@@ -183,12 +180,12 @@ class NotifyTransport final : public Transport {
 
 	void before_prepare(TransactionRecords&) override
 	{
-		pg::raise(ERRCODE_FEATURE_NOT_SUPPORTED,
-		          "cannot PREPARE a transaction that has changed tables tracked by Plank",
-		          "With plank.transport = 'notify' changes travel by NOTIFY, which PostgreSQL does not allow in prepared "
-		          "transactions.",
-		          "Commit the transaction in one phase, untrack its tables, or use a version of Plank that supports "
-		          "plank.transport = 'wal'.");
+		pg::raise(
+		    ERRCODE_FEATURE_NOT_SUPPORTED, "cannot PREPARE a transaction that has changed tables tracked by Plank",
+		    "With plank.transport = 'notify' changes travel by NOTIFY, which PostgreSQL does not allow in prepared "
+		    "transactions.",
+		    "Commit the transaction in one phase, untrack its tables, or use a version of Plank that supports "
+		    "plank.transport = 'wal'.");
 	}
 
 	void after_commit() noexcept override
@@ -211,9 +208,6 @@ constinit NotifyTransport transport;
 
 }  // namespace
 
-Transport& notify_transport() noexcept
-{
-	return transport;
-}
+Transport& notify_transport() noexcept { return transport; }
 
 }  // namespace plank::backend

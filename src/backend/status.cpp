@@ -6,24 +6,11 @@
 #include <vector>
 
 #include "pg/guard.hpp"
+#include "pg/session.hpp"
 #include "pg/settings.hpp"
 #include "pg/shared_state.hpp"
 
 extern "C" {
-#include "access/htup_details.h"
-#include "catalog/pg_type.h"
-#include "funcapi.h"
-#include "mb/pg_wchar.h"
-#include "storage/fd.h"
-#include "storage/latch.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
-#include "utils/fmgrprotos.h"
-#include "utils/timestamp.h"
-#include "utils/tuplestore.h"
-#include "utils/wait_event.h"
-
 // PostgreSQL 15 declares them without visibility.
 PGDLLEXPORT Datum plank_wait_until_ready(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_stat(PG_FUNCTION_ARGS);
@@ -44,12 +31,18 @@ constexpr long kReportPatience = 5000;  // ms
 const char* state_name(pg::WorkerState state)
 {
 	switch (state) {
-	case pg::WorkerState::down: return "down";
-	case pg::WorkerState::starting: return "starting";
-	case pg::WorkerState::waiting_for_extension: return "waiting for CREATE EXTENSION";
-	case pg::WorkerState::wrong_version: return "waiting for ALTER EXTENSION plank UPDATE";
-	case pg::WorkerState::ready: return "ready";
-	case pg::WorkerState::stopping: return "stopping";
+		case pg::WorkerState::down:
+			return "down";
+		case pg::WorkerState::starting:
+			return "starting";
+		case pg::WorkerState::waiting_for_extension:
+			return "waiting for CREATE EXTENSION";
+		case pg::WorkerState::wrong_version:
+			return "waiting for ALTER EXTENSION plank UPDATE";
+		case pg::WorkerState::ready:
+			return "ready";
+		case pg::WorkerState::stopping:
+			return "stopping";
 	}
 	return "unknown";
 }
@@ -69,10 +62,7 @@ void nap(long milliseconds)
 	CHECK_FOR_INTERRUPTS();
 }
 
-long left_until(TimestampTz end)
-{
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
-}
+long left_until(TimestampTz end) { return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end); }
 
 bool accepts_clients(const pg::WorkerSlot& worker)
 {
@@ -95,10 +85,10 @@ Datum wait_until_ready(FunctionCallInfo fcinfo)
 	require_preload();
 	if (PG_ARGISNULL(0)) return BoolGetDatum(all_ready());
 	return pg::call([&] {
-		const TimestampTz end =
-		    DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()),
-		                                            PG_GETARG_DATUM(0)));
-		while (!all_ready() && left_until(end) > 0) nap(std::min<long>(left_until(end), 10));
+		const TimestampTz end = DatumGetTimestampTz(DirectFunctionCall2(
+		    timestamptz_pl_interval, TimestampTzGetDatum(GetCurrentTimestamp()), PG_GETARG_DATUM(0)));
+		while (!all_ready() && left_until(end) > 0)
+			nap(std::min<long>(left_until(end), 10));
 		return BoolGetDatum(all_ready());
 	});
 }
@@ -235,7 +225,8 @@ void put_client(FunctionCallInfo fcinfo, Row& row, char* at, int pid)
 		row.add_null();
 	row.add(timestamp_of(next_field(at)));
 	row.add(Int32GetDatum(atoi(next_field(at))));
-	for (int i = 0; i < 3; ++i) row.add_number(strtoull(next_field(at), nullptr, 10));
+	for (int i = 0; i < 3; ++i)
+		row.add_number(strtoull(next_field(at), nullptr, 10));
 	row.put(fcinfo);
 }
 

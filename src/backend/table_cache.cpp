@@ -5,22 +5,8 @@
 #include <string>
 
 #include "pg/guard.hpp"
+#include "pg/session.hpp"
 #include "pg/table.hpp"
-
-extern "C" {
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/relation.h"
-#include "access/table.h"
-#include "catalog/pg_trigger.h"
-#include "commands/trigger.h"
-#include "utils/fmgroids.h"
-#include "utils/hsearch.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
-#include "utils/rel.h"
-#include "utils/syscache.h"
-}
 
 namespace plank::backend {
 
@@ -43,14 +29,12 @@ void forget_relation(Datum, Oid relation)
 	HASH_SEQ_STATUS scan;
 	hash_seq_init(&scan, tables);
 	while (auto* entry = static_cast<TableEntry*>(hash_seq_search(&scan)))
-		if (!OidIsValid(relation) || entry->key.leaf == relation || entry->key.root == relation) entry->table.valid = false;
+		if (!OidIsValid(relation) || entry->key.leaf == relation || entry->key.root == relation)
+			entry->table.valid = false;
 }
 
 // A type, schema or trigger changed: names and outputs may have.
-void forget_all(Datum, int, uint32)
-{
-	forget_relation(static_cast<Datum>(0), InvalidOid);
-}
+void forget_all(Datum, int, uint32) { forget_relation(static_cast<Datum>(0), InvalidOid); }
 
 // May ereport; owns nothing.
 void prepare_cache()
@@ -200,7 +184,8 @@ const CapturedTrigger& find_captured(Relation relation, const Trigger& trigger)
 			throw;
 		}
 	}
-	entry = pg::call([&] { return static_cast<CapturedTrigger*>(hash_search(triggers, &trigger.tgoid, HASH_ENTER, &found)); });
+	entry = pg::call(
+	    [&] { return static_cast<CapturedTrigger*>(hash_search(triggers, &trigger.tgoid, HASH_ENTER, &found)); });
 	entry->tag = tag_of(trigger);
 	entry->table = table;
 	return *entry;

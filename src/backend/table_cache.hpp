@@ -5,11 +5,7 @@
 #include <cstdint>
 
 #include "core/record.hpp"
-#include "pg/postgres.hpp"
-
-extern "C" {
-#include "utils/relcache.h"
-}
+#include "pg/session.hpp"
 
 #include "backend/json_output.hpp"
 
@@ -27,13 +23,13 @@ struct CapturedColumn {
 };
 
 struct CapturedTable {
-	Oid leaf;              // the table the trigger fires on
-	Oid root;              // the tracked table
+	Oid leaf;  // the table the trigger fires on
+	Oid root;  // the tracked table
 	bool valid;
 	int columns;
 	AttrNumber last_number;
 	CapturedColumn* column;
-	const char* shape;     // encoded, for the transaction's head
+	const char* shape;  // encoded, for the transaction's head
 	uint32_t shape_length;
 	MemoryContext memory;
 

@@ -4,11 +4,8 @@
 #include "backend/transaction_buffer.hpp"
 #include "backend/transport.hpp"
 #include "pg/guard.hpp"
+#include "pg/session.hpp"
 #include "pg/shared_state.hpp"
-
-extern "C" {
-#include "access/xact.h"
-}
 
 namespace plank::backend {
 
@@ -39,22 +36,27 @@ void on_transaction(XactEvent event, void*)
 {
 	pg::entry([&] {
 		switch (event) {
-		case XACT_EVENT_PRE_COMMIT:
-			if (!records.empty()) notify_transport().before_commit(records);
-			break;
-		case XACT_EVENT_PRE_PREPARE:
-			if (!records.empty()) notify_transport().before_prepare(records);
-			prepared_catalog_change = catalog_changed;
-			break;
-		case XACT_EVENT_COMMIT: after_end(true); break;
-		case XACT_EVENT_ABORT: after_end(false); break;
-		case XACT_EVENT_PREPARE:
-			// What a prepared transaction changed in the catalog is found by the workers' own look, twice a second.
-			after_end(false);
-			break;
-		case XACT_EVENT_PARALLEL_PRE_COMMIT:
-		case XACT_EVENT_PARALLEL_COMMIT:
-		case XACT_EVENT_PARALLEL_ABORT: break;
+			case XACT_EVENT_PRE_COMMIT:
+				if (!records.empty()) notify_transport().before_commit(records);
+				break;
+			case XACT_EVENT_PRE_PREPARE:
+				if (!records.empty()) notify_transport().before_prepare(records);
+				prepared_catalog_change = catalog_changed;
+				break;
+			case XACT_EVENT_COMMIT:
+				after_end(true);
+				break;
+			case XACT_EVENT_ABORT:
+				after_end(false);
+				break;
+			case XACT_EVENT_PREPARE:
+				// What a prepared transaction changed in the catalog is found by the workers' own look, twice a second.
+				after_end(false);
+				break;
+			case XACT_EVENT_PARALLEL_PRE_COMMIT:
+			case XACT_EVENT_PARALLEL_COMMIT:
+			case XACT_EVENT_PARALLEL_ABORT:
+				break;
 		}
 	});
 }
@@ -88,15 +90,9 @@ void register_transaction_callbacks()
 	RegisterSubXactCallback(on_subtransaction, nullptr);
 }
 
-TransactionRecords& current_records() noexcept
-{
-	return records;
-}
+TransactionRecords& current_records() noexcept { return records; }
 
-void records_grew()
-{
-	notify_transport().grew(records);
-}
+void records_grew() { notify_transport().grew(records); }
 
 void add_reset(Oid root, const char* reason)
 {
@@ -125,9 +121,6 @@ void add_message(std::string_view channel, std::string_view payload)
 	records_grew();
 }
 
-void note_catalog_change() noexcept
-{
-	catalog_changed = true;
-}
+void note_catalog_change() noexcept { catalog_changed = true; }
 
 }  // namespace plank::backend

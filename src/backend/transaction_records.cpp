@@ -4,8 +4,7 @@
 #include <algorithm>
 
 extern "C" {
-#include "access/xact.h"
-#include "utils/memutils.h"
+#include "pg/session.hpp"
 }
 
 namespace plank::backend {
@@ -139,10 +138,7 @@ void TransactionRecords::roll_back_level(int level) noexcept
 	}
 }
 
-void TransactionRecords::forget() noexcept
-{
-	*this = TransactionRecords{};
-}
+void TransactionRecords::forget() noexcept { *this = TransactionRecords{}; }
 
 const RecordHeader** sorted_index(TransactionRecords& records)
 {

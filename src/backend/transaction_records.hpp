@@ -47,7 +47,7 @@ struct TransactionRecords {
 	RecordMark* marks = nullptr;
 	int mark_count = 0, mark_capacity = 0;
 
-	uint64_t transaction = 0;        // different for every transaction of the session; set with `memory`
+	uint64_t transaction = 0;  // different for every transaction of the session; set with `memory`
 	UsedShape* shapes = nullptr;
 	int shape_count = 0, shape_capacity = 0;
 

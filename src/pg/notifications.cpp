@@ -22,14 +22,8 @@ NotificationSink current_sink = nullptr;
 void* current_context = nullptr;
 
 void nothing() {}
-int done()
-{
-	return 0;
-}
-bool not_pending()
-{
-	return false;
-}
+int done() { return 0; }
+bool not_pending() { return false; }
 
 // The messages PostgreSQL would send to a client; only NotificationResponse concerns us: int32 pid, channel, payload.
 int take_message(char type, const char* bytes, size_t length)
@@ -39,10 +33,7 @@ int take_message(char type, const char* bytes, size_t length)
 	current_sink(current_context, channel, channel + strlen(channel) + 1);
 	return 0;
 }
-void take_message_nonblocking(char type, const char* bytes, size_t length)
-{
-	take_message(type, bytes, length);
-}
+void take_message_nonblocking(char type, const char* bytes, size_t length) { take_message(type, bytes, length); }
 
 const PQcommMethods kSinkMethods = {nothing, done, done, not_pending, take_message, take_message_nonblocking};
 
@@ -95,10 +86,7 @@ void notify(const char* channel, const char* payload)
 	call([&] { Async_Notify(channel, payload); });
 }
 
-bool notifications_wait() noexcept
-{
-	return notifyInterruptPending;
-}
+bool notifications_wait() noexcept { return notifyInterruptPending; }
 
 void receive_notifications(NotificationSink sink, void* context, bool all)
 {

@@ -54,8 +54,7 @@ bool check_roles_name(char** value, void**, GucSource)
 
 void define_settings()
 {
-	DefineCustomStringVariable("plank.allowed_origins",
-	                           "Origins besides the page's own host whose pages may connect.",
+	DefineCustomStringVariable("plank.allowed_origins", "Origins besides the page's own host whose pages may connect.",
 	                           "A comma-separated list such as \"https://app.example.com\"; \"*\" allows all.",
 	                           &Settings::allowed_origins, "", PGC_SIGHUP, GUC_LIST_INPUT, nullptr, nullptr, nullptr);
 	DefineCustomStringVariable("plank.anonymous_role", "Role of clients that connect without a token.",
@@ -65,13 +64,13 @@ void define_settings()
 	                        "Crashes of a worker within a minute after which it stays down until the server restarts.",
 	                        "0 lets it come back always.", &Settings::crash_limit, 3, 0, 1000, PGC_POSTMASTER, 0,
 	                        nullptr, nullptr, nullptr);
-	DefineCustomStringVariable("plank.databases", "Databases that get a worker.",
-	                           "A comma-separated list of names, each with an optional port: \"app:8432, analytics:8433\".",
-	                           &Settings::databases, "postgres", PGC_POSTMASTER, GUC_LIST_INPUT, nullptr, nullptr,
-	                           nullptr);
-	DefineCustomIntVariable("plank.history_size", "Memory a worker uses for the log of recent transactions.",
-	                        nullptr, &Settings::history_size, 64 * 1024, 1024, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB,
-	                        nullptr, nullptr, nullptr);
+	DefineCustomStringVariable(
+	    "plank.databases", "Databases that get a worker.",
+	    "A comma-separated list of names, each with an optional port: \"app:8432, analytics:8433\".",
+	    &Settings::databases, "postgres", PGC_POSTMASTER, GUC_LIST_INPUT, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.history_size", "Memory a worker uses for the log of recent transactions.", nullptr,
+	                        &Settings::history_size, 64 * 1024, 1024, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, nullptr,
+	                        nullptr, nullptr);
 	DefineCustomStringVariable("plank.listen_addresses", "Host names or addresses the workers listen on.", nullptr,
 	                           &Settings::listen_addresses, "localhost", PGC_SIGHUP, GUC_LIST_INPUT, nullptr, nullptr,
 	                           nullptr);
@@ -92,18 +91,15 @@ void define_settings()
 	                        nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("plank.port", "Port of the first database that names none of its own.", nullptr,
 	                        &Settings::port, 8432, 1, 65535, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
-	DefineCustomIntVariable("plank.send_buffer",
-	                        "Bytes that may wait for a client that takes none for plank.send_timeout.", nullptr,
-	                        &Settings::send_buffer, 4 * 1024, 16, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, nullptr,
-	                        nullptr, nullptr);
-	DefineCustomIntVariable("plank.send_timeout",
-	                        "Time after which a client that takes no byte of more than plank.send_buffer is closed.",
-	                        nullptr, &Settings::send_timeout, 10000, 100, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
-	                        nullptr, nullptr, nullptr);
-	DefineCustomIntVariable("plank.spill_size",
-	                        "Most temporary disk space a worker uses for transactions that slow clients still need.",
-	                        nullptr, &Settings::spill_size, 1024 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, nullptr,
-	                        nullptr, nullptr);
+	DefineCustomIntVariable(
+	    "plank.send_buffer", "Bytes that may wait for a client that takes none for plank.send_timeout.", nullptr,
+	    &Settings::send_buffer, 4 * 1024, 16, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable(
+	    "plank.send_timeout", "Time after which a client that takes no byte of more than plank.send_buffer is closed.",
+	    nullptr, &Settings::send_timeout, 10000, 100, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable(
+	    "plank.spill_size", "Most temporary disk space a worker uses for transactions that slow clients still need.",
+	    nullptr, &Settings::spill_size, 1024 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);
 	DefineCustomEnumVariable("plank.transport", "How changes travel from sessions to the workers.", nullptr,
 	                         &Settings::transport, 0, kTransports, PGC_POSTMASTER, 0, check_transport, nullptr,
 	                         nullptr);

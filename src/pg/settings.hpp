@@ -10,18 +10,18 @@ struct Settings {
 	static char* anonymous_role;
 	static int crash_limit;
 	static char* databases;
-	static int history_size;       // kB
+	static int history_size;  // kB
 	static char* listen_addresses;
 	static int max_connections;
-	static int max_message_size;   // bytes
+	static int max_message_size;  // bytes
 	static int max_subscriptions;
-	static int notify_limit;       // kB
-	static int ping_interval;      // ms
+	static int notify_limit;   // kB
+	static int ping_interval;  // ms
 	static int port;
-	static int send_buffer;        // kB
-	static int send_timeout;       // ms
-	static int spill_size;         // kB
-	static int transport;          // TransportKind
+	static int send_buffer;   // kB
+	static int send_timeout;  // ms
+	static int spill_size;    // kB
+	static int transport;     // TransportKind
 	static int workers;
 };
 

@@ -95,7 +95,8 @@ void parse_databases()
 	wanted_count = 0;
 	char* at = copy;
 	while (true) {
-		while (isspace(static_cast<unsigned char>(*at))) ++at;
+		while (isspace(static_cast<unsigned char>(*at)))
+			++at;
 		if (*at == '\0' && wanted_count == 0) break;
 		if (wanted_count == kMaxDatabases) refuse("There are too many databases.");
 		NamedPort& entry = wanted[wanted_count];
@@ -109,10 +110,12 @@ void parse_databases()
 		}
 		if (quoted && *at++ != '"') refuse("A double quote is not closed.");
 		if (!quoted)
-			while (length > 0 && isspace(static_cast<unsigned char>(entry.name[length - 1]))) --length;
+			while (length > 0 && isspace(static_cast<unsigned char>(entry.name[length - 1])))
+				--length;
 		if (length == 0) refuse("A database's name is empty.");
 		entry.name[length] = '\0';
-		while (isspace(static_cast<unsigned char>(*at))) ++at;
+		while (isspace(static_cast<unsigned char>(*at)))
+			++at;
 		entry.port = 0;
 		if (*at == ':') {
 			char* end = nullptr;
@@ -120,7 +123,8 @@ void parse_databases()
 			if (end == at + 1 || port < 1 || port > 65535) refuse("A port is a number from 1 to 65535.");
 			entry.port = static_cast<int>(port);
 			at = end;
-			while (isspace(static_cast<unsigned char>(*at))) ++at;
+			while (isspace(static_cast<unsigned char>(*at)))
+				++at;
 		}
 		for (int i = 0; i < wanted_count; ++i)
 			if (strcmp(wanted[i].name, entry.name) == 0) refuse("A database is named twice.");
@@ -134,10 +138,7 @@ void parse_databases()
 
 }  // namespace
 
-SharedState* shared_state() noexcept
-{
-	return state;
-}
+SharedState* shared_state() noexcept { return state; }
 
 DatabaseSlot* my_database_slot() noexcept
 {
@@ -169,15 +170,9 @@ void wake_workers(const DatabaseSlot* slot) noexcept
 	}
 }
 
-int wanted_databases() noexcept
-{
-	return wanted_count;
-}
+int wanted_databases() noexcept { return wanted_count; }
 
-const char* wanted_database(int index) noexcept
-{
-	return wanted[index].name;
-}
+const char* wanted_database(int index) noexcept { return wanted[index].name; }
 
 int port_of(int database) noexcept
 {

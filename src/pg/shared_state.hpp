@@ -36,34 +36,34 @@ struct WorkerCounters {
 };
 
 struct WorkerSlot {
-	int database;                       // index into databases
-	int number;                         // 0 .. plank.workers - 1
-	std::atomic<int> state;             // WorkerState
+	int database;            // index into databases
+	int number;              // 0 .. plank.workers - 1
+	std::atomic<int> state;  // WorkerState
 	std::atomic<int> pid;
-	std::atomic<int> procno;            // pgprocno for waking it, -1 when down
+	std::atomic<int> procno;  // pgprocno for waking it, -1 when down
 	std::atomic<int> port;
-	std::atomic<int64_t> started_at;    // TimestampTz
-	std::atomic<bool> listening;        // its LISTEN has committed
-	std::atomic<uint32_t> failures;     // starts in a row that did not reach `ready`; for the back-off
+	std::atomic<int64_t> started_at;                  // TimestampTz
+	std::atomic<bool> listening;                      // its LISTEN has committed
+	std::atomic<uint32_t> failures;                   // starts in a row that did not reach `ready`; for the back-off
 	std::atomic<uint64_t> report_asked, report_done;  // plank.clients and plank.subscriptions
 	WorkerCounters counters;
 };
 
 struct DatabaseSlot {
 	char name[NAMEDATALEN];
-	int port;                           // 0: plank.port (first) plus its place
-	std::atomic<Oid> oid;               // known once its worker has connected
+	int port;                               // 0: plank.port (first) plus its place
+	std::atomic<Oid> oid;                   // known once its worker has connected
 	std::atomic<uint32_t> catalog_changes;  // raised after a commit that changed what the worker has cached
-	std::atomic<uint64_t> lost;         // raised after a commit whose changes could not go through the queue
-	char channel[kChannelLength + 1];   // secret, made at every server start
+	std::atomic<uint64_t> lost;             // raised after a commit whose changes could not go through the queue
+	char channel[kChannelLength + 1];       // secret, made at every server start
 };
 
 struct SharedState {
 	int databases, workers;
-	uint64_t epoch;                     // of positions: random, made at every server start
-	std::atomic<int> queue_usage;       // of the notification queue, in thousandths, as the workers last saw it
+	uint64_t epoch;                // of positions: random, made at every server start
+	std::atomic<int> queue_usage;  // of the notification queue, in thousandths, as the workers last saw it
 	DatabaseSlot database[kMaxDatabases];
-	WorkerSlot worker[1];               // `workers` of them
+	WorkerSlot worker[1];  // `workers` of them
 };
 
 // Null when Plank was not preloaded.

@@ -32,10 +32,7 @@ namespace {
 Oid cached_capture = InvalidOid;
 bool capture_known = false;
 
-void forget_capture(Datum, int, uint32)
-{
-	capture_known = false;
-}
+void forget_capture(Datum, int, uint32) { capture_known = false; }
 
 // The number place of a type, PostgreSQL's side: may ereport, owns nothing.
 NumberPlace find_number_place(Oid type)
@@ -60,10 +57,7 @@ NumberPlace find_number_place(Oid type)
 	return NumberPlace::none;
 }
 
-char* utf8_of(const char* text)
-{
-	return pg_server_to_any(text, static_cast<int>(strlen(text)), PG_UTF8);
-}
+char* utf8_of(const char* text) { return pg_server_to_any(text, static_cast<int>(strlen(text)), PG_UTF8); }
 
 struct PlainColumn {
 	AttrNumber number;
@@ -116,7 +110,8 @@ PlainTable* describe(Relation relation, const char* columns)
 	const Oid index_oid = key_index(relation);
 	if (OidIsValid(index_oid)) {
 		const Relation index = relation_open(index_oid, AccessShareLock);
-		for (int i = 0; i < index->rd_index->indnkeyatts; ++i) key_attributes[table->keys++] = index->rd_index->indkey.values[i];
+		for (int i = 0; i < index->rd_index->indnkeyatts; ++i)
+			key_attributes[table->keys++] = index->rd_index->indkey.values[i];
 		relation_close(index, AccessShareLock);
 	}
 

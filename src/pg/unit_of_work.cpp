@@ -59,10 +59,7 @@ void abort_unit() noexcept
 	}
 }
 
-bool in_unit() noexcept
-{
-	return open;
-}
+bool in_unit() noexcept { return open; }
 
 void log_line(int level, const char* message, const char* detail, const char* hint) noexcept
 {

@@ -1,18 +1,14 @@
 // Telling a worker's own crashes from others'. Runs in the postmaster at start and in the workers.
 #include "worker/breaker.hpp"
 
+#include <sys/mman.h>
 #include <atomic>
 #include <ctime>
 #include <new>
-#include <sys/mman.h>
 
+#include "pg/process.hpp"
 #include "pg/settings.hpp"
 #include "pg/shared_state.hpp"
-
-extern "C" {
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
-}
 
 namespace plank::worker {
 
@@ -80,8 +76,9 @@ bool breaker_allows(int slot)
 	const int limit = pg::Settings::crash_limit;
 	if (limit == 0 || recent < limit) return true;
 	breaker_orderly_end();
-	ereport(WARNING, (errmsg("plank worker stays down after %d crashes within a minute", recent),
-	                  errhint("Find the cause in the server log, then restart the server. The limit is plank.crash_limit.")));
+	ereport(WARNING,
+	        (errmsg("plank worker stays down after %d crashes within a minute", recent),
+	         errhint("Find the cause in the server log, then restart the server. The limit is plank.crash_limit.")));
 	return false;
 }
 

@@ -5,11 +5,7 @@
 #include <new>
 
 #include "pg/guard.hpp"
-
-extern "C" {
-#include "utils/memutils.h"
-#include "utils/wait_event.h"
-}
+#include "pg/process.hpp"
 
 namespace plank::worker {
 
@@ -42,7 +38,8 @@ void EventLoop::turn() noexcept
 {
 	constexpr int kMostRounds = 4;
 	int rounds = 0;
-	do uv_run(&loop_, UV_RUN_NOWAIT);
+	do
+		uv_run(&loop_, UV_RUN_NOWAIT);
 	while (changes_pending() && ++rounds < kMostRounds);
 }
 

@@ -4,11 +4,7 @@
 
 #include <uv.h>
 
-#include "pg/postgres.hpp"
-
-extern "C" {
-#include "storage/latch.h"
-}
+#include "pg/process.hpp"
 
 namespace plank::worker {
 

@@ -5,18 +5,8 @@
 #include "worker/main.hpp"
 
 #include "pg/guard.hpp"
+#include "pg/process.hpp"
 #include "pg/unit_of_work.hpp"
-
-extern "C" {
-#include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
-#include "storage/ipc.h"
-#include "storage/latch.h"
-#include "storage/proc.h"
-#include "utils/guc.h"
-#include "utils/timestamp.h"
-}
 
 namespace plank::worker {
 
@@ -35,10 +25,7 @@ void leave_slot(int, Datum argument)
 	slot.state.store(static_cast<int>(pg::WorkerState::down));
 }
 
-void note_orderly_end(int, Datum)
-{
-	breaker_orderly_end();
-}
+void note_orderly_end(int, Datum) { breaker_orderly_end(); }
 
 // A database that is gone would have a worker fail every second: the more starts have failed in a row, the longer it waits.
 void back_off(pg::WorkerSlot& slot)

@@ -3,21 +3,9 @@
 
 #include <algorithm>
 
+#include "pg/process.hpp"
 #include "pg/roles.hpp"
 #include "pg/unit_of_work.hpp"
-
-extern "C" {
-#include "access/relation.h"
-#include "catalog/namespace.h"
-#include "catalog/pg_class.h"
-#include "executor/spi.h"
-#include "storage/lmgr.h"
-#include "utils/builtins.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
-#include "utils/rel.h"
-#include "utils/syscache.h"
-}
 
 namespace plank::worker {
 
@@ -174,12 +162,13 @@ std::vector<core::ShapePtr> PostgresCatalog::readable_tables(const std::string& 
 			SPI_connect();
 			const Oid types[] = {OIDOID};
 			const Datum values[] = {ObjectIdGetDatum(function)};
-			SPI_execute_with_args("SELECT DISTINCT t.tgrelid, n.nspname, c.relname FROM pg_catalog.pg_trigger t "
-			                      "JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid "
-			                      "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-			                      "WHERE t.tgfoid OPERATOR(pg_catalog.=) $1 AND t.tgparentid OPERATOR(pg_catalog.=) 0 "
-			                      "ORDER BY n.nspname, c.relname",
-			                      1, const_cast<Oid*>(types), const_cast<Datum*>(values), nullptr, true, 0);
+			SPI_execute_with_args(
+			    "SELECT DISTINCT t.tgrelid, n.nspname, c.relname FROM pg_catalog.pg_trigger t "
+			    "JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid "
+			    "JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+			    "WHERE t.tgfoid OPERATOR(pg_catalog.=) $1 AND t.tgparentid OPERATOR(pg_catalog.=) 0 "
+			    "ORDER BY n.nspname, c.relname",
+			    1, const_cast<Oid*>(types), const_cast<Datum*>(values), nullptr, true, 0);
 		});
 		for (uint64 i = 0; i < SPI_processed; ++i)
 			tracked.push_back(pg::call([&] {

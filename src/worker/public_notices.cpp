@@ -32,8 +32,9 @@ bool PublicNotices::send(int usage)
 	if (waiting_.empty()) return false;
 	if (usage >= kQueueTooFull) {
 		if (!skipping_)
-			pg::log_line(WARNING, "the notification queue is more than half full; public notifications are skipped", nullptr,
-			             "Some listening session does not read: see pg_notification_queue_usage() and idle transactions.");
+			pg::log_line(
+			    WARNING, "the notification queue is more than half full; public notifications are skipped", nullptr,
+			    "Some listening session does not read: see pg_notification_queue_usage() and idle transactions.");
 		skipping_ = true;
 		skipped_ += waiting_.size();
 		waiting_.clear();

@@ -1,5 +1,6 @@
 // Receiving by LISTEN. Runs in the worker, outside network callbacks.
 #include "core/json.hpp"
+
 #include "worker/receiver.hpp"
 
 #include <algorithm>
@@ -27,7 +28,8 @@ void Receiver::listen(const std::vector<std::string>& channels)
 	for (const std::string& channel : listening_)
 		if (std::find(channels.begin(), channels.end(), channel) == channels.end()) pg::unlisten(channel.c_str());
 	pg::listen(database_.channel);
-	for (const std::string& channel : channels) pg::listen(channel.c_str());
+	for (const std::string& channel : channels)
+		pg::listen(channel.c_str());
 	listening_ = channels;
 }
 
@@ -76,9 +78,13 @@ void Receiver::take(const char* channel, std::string_view payload)
 		return;
 	}
 	switch (parts_.add(payload)) {
-	case core::PartAssembler::Result::incomplete: return;
-	case core::PartAssembler::Result::fault: failed_ = true; return;
-	case core::PartAssembler::Result::complete: break;
+		case core::PartAssembler::Result::incomplete:
+			return;
+		case core::PartAssembler::Result::fault:
+			failed_ = true;
+			return;
+		case core::PartAssembler::Result::complete:
+			break;
 	}
 	core::Transaction transaction = parts_.take();
 	if (!core::read_body(transaction, shapes_)) {

@@ -17,19 +17,25 @@ void add_field(std::string& out, std::string_view text)
 	out += '\t';
 	for (const char c : text) {
 		switch (c) {
-		case '\t': out += "\\t"; break;
-		case '\n': out += "\\n"; break;
-		case '\r': out += "\\r"; break;
-		case '\\': out += "\\\\"; break;
-		default: out += c;
+			case '\t':
+				out += "\\t";
+				break;
+			case '\n':
+				out += "\\n";
+				break;
+			case '\r':
+				out += "\\r";
+				break;
+			case '\\':
+				out += "\\\\";
+				break;
+			default:
+				out += c;
 		}
 	}
 }
 
-void add_number(std::string& out, uint64_t number)
-{
-	add_field(out, std::to_string(number));
-}
+void add_number(std::string& out, uint64_t number) { add_field(out, std::to_string(number)); }
 
 void add_client(std::string& out, const core::Hub& hub, const core::Session& session)
 {

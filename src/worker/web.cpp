@@ -2,8 +2,8 @@
 // Must not call PostgreSQL.
 #include "worker/web.hpp"
 
-#include <cstring>
 #include <sys/random.h>
+#include <cstring>
 
 #include "core/json.hpp"
 #include "core/reply.hpp"
@@ -29,10 +29,7 @@ struct Client final : core::Link {
 	core::Session* session = nullptr;
 };
 
-Client& client_of(const net::Connection& connection)
-{
-	return *static_cast<Client*>(connection.context());
-}
+Client& client_of(const net::Connection& connection) { return *static_cast<Client*>(connection.context()); }
 
 // 128 random bits in hex.
 std::string session_name()
@@ -59,10 +56,7 @@ bool brings_token(const net::HttpRequest& request)
 	       request.query.starts_with("access_token=") || request.query.find("&access_token=") != std::string_view::npos;
 }
 
-std::shared_ptr<const std::string> shared(std::string_view text)
-{
-	return std::make_shared<const std::string>(text);
-}
+std::shared_ptr<const std::string> shared(std::string_view text) { return std::make_shared<const std::string>(text); }
 
 net::HttpResponse asset(const std::shared_ptr<const std::string>& body, const char* type, const std::string& etag)
 {
@@ -74,10 +68,7 @@ net::HttpResponse asset(const std::shared_ptr<const std::string>& body, const ch
 	return response;
 }
 
-std::string etag_of(std::string_view body)
-{
-	return '"' + std::to_string(std::hash<std::string_view>{}(body)) + '"';
-}
+std::string etag_of(std::string_view body) { return '"' + std::to_string(std::hash<std::string_view>{}(body)) + '"'; }
 
 }  // namespace
 
@@ -89,8 +80,10 @@ void Origins::set(std::string_view list)
 		const size_t comma = list.find(',');
 		std::string_view item = list.substr(0, comma);
 		list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
-		while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
-		while (!item.empty() && (item.back() == ' ' || item.back() == '/')) item.remove_suffix(1);
+		while (!item.empty() && item.front() == ' ')
+			item.remove_prefix(1);
+		while (!item.empty() && (item.back() == ' ' || item.back() == '/'))
+			item.remove_suffix(1);
 		if (item.size() >= 2 && item.front() == '"' && item.back() == '"') item = item.substr(1, item.size() - 2);
 		all_ |= item == "*";
 		if (!item.empty()) list_.emplace_back(item);
@@ -176,10 +169,7 @@ void Web::on_message(net::Connection& connection, std::string_view text)
 	hub_.receive(*client_of(connection).session, text);
 }
 
-net::FramePtr Web::next_frame(net::Connection& connection)
-{
-	return hub_.next_frame(*client_of(connection).session);
-}
+net::FramePtr Web::next_frame(net::Connection& connection) { return hub_.next_frame(*client_of(connection).session); }
 
 size_t Web::waiting(const net::Connection& connection) noexcept
 {
@@ -198,8 +188,7 @@ void Web::log(char level, std::string_view line) noexcept
 {
 	try {
 		if (lines_.size() < kMostLines) lines_.push_back({level, std::string(line)});
-	} catch (...) {
-	}
+	} catch (...) {}
 }
 
 std::vector<Web::Line> Web::take_lines()

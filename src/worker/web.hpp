@@ -30,8 +30,8 @@ class Web final : public net::Handler {
 	explicit Web(core::Hub& hub) : hub_(hub) {}
 
 	Origins origins;
-	std::string role;         // of clients without a token, UTF-8; empty: none
-	std::string database;     // for /health
+	std::string role;                    // of clients without a token, UTF-8; empty: none
+	std::string database;                // for /health
 	std::string not_ready = "starting";  // why clients are refused; empty: they are let in
 	uint64_t refused = 0;
 

@@ -5,24 +5,19 @@
 #include <algorithm>
 
 #include "pg/notifications.hpp"
+#include "pg/process.hpp"
 #include "pg/roles.hpp"
 #include "pg/settings.hpp"
 #include "pg/unit_of_work.hpp"
-
-extern "C" {
-#include "postmaster/interrupt.h"
-#include "storage/proc.h"
-#include "utils/timestamp.h"
-}
 
 namespace plank::worker {
 
 namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(500);
-constexpr auto kRenderTime = std::chrono::milliseconds(20);   // of one turn
+constexpr auto kRenderTime = std::chrono::milliseconds(20);  // of one turn
 constexpr auto kRequestTime = std::chrono::milliseconds(10);
-constexpr auto kGoodbye = std::chrono::milliseconds(800);     // a fast shutdown takes less than 2 s
+constexpr auto kGoodbye = std::chrono::milliseconds(800);  // a fast shutdown takes less than 2 s
 
 std::string hex(uint64_t number)
 {
@@ -44,9 +39,8 @@ Worker::Worker(int slot)
 {
 	web_.database = pg::to_utf8(database_.name);
 	if (slot_.number == 0)
-		hub_.set_notice_sink([this](const std::string& channel, std::string&& payload) {
-			notices_.add(channel, std::move(payload));
-		});
+		hub_.set_notice_sink(
+		    [this](const std::string& channel, std::string&& payload) { notices_.add(channel, std::move(payload)); });
 	apply_settings();
 }
 

@@ -6,14 +6,11 @@
 
 #include "pg/extension.hpp"
 #include "pg/guard.hpp"
+#include "pg/process.hpp"
 #include "pg/roles.hpp"
 #include "pg/settings.hpp"
 #include "pg/table.hpp"
 #include "pg/unit_of_work.hpp"
-
-extern "C" {
-#include "utils/guc.h"
-}
 
 namespace plank::worker {
 
@@ -40,8 +37,10 @@ std::vector<net::Address> addresses(int port)
 		const size_t comma = rest.find(',');
 		std::string_view item = rest.substr(0, comma);
 		rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
-		while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
-		while (!item.empty() && item.back() == ' ') item.remove_suffix(1);
+		while (!item.empty() && item.front() == ' ')
+			item.remove_prefix(1);
+		while (!item.empty() && item.back() == ' ')
+			item.remove_suffix(1);
 		if (!item.empty()) list.push_back({std::string(item), port});
 	}
 	return list;
@@ -106,11 +105,21 @@ void Worker::choose_anonymous_role()
 	if (!name.empty()) {
 		Oid oid = InvalidOid;
 		switch (pg::judge_role(name.c_str(), oid)) {
-		case pg::RoleVerdict::usable: role = pg::to_utf8(name.c_str()); break;
-		case pg::RoleVerdict::absent: trouble = "it does not exist"; break;
-		case pg::RoleVerdict::superuser: trouble = "it is a superuser"; break;
-		case pg::RoleVerdict::bypasses_row_security: trouble = "it bypasses row security"; break;
-		case pg::RoleVerdict::predefined: trouble = "its name is reserved"; break;
+			case pg::RoleVerdict::usable:
+				role = pg::to_utf8(name.c_str());
+				break;
+			case pg::RoleVerdict::absent:
+				trouble = "it does not exist";
+				break;
+			case pg::RoleVerdict::superuser:
+				trouble = "it is a superuser";
+				break;
+			case pg::RoleVerdict::bypasses_row_security:
+				trouble = "it bypasses row security";
+				break;
+			case pg::RoleVerdict::predefined:
+				trouble = "its name is reserved";
+				break;
 		}
 	}
 	if (trouble && role_in_trouble_ != name)
