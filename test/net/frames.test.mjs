@@ -1,7 +1,7 @@
 // RFC 6455 section 5, frame by frame: what must be accepted is echoed, what must be refused ends with the right code.
 import { after, before, describe, test } from 'node:test'
 import assert from 'node:assert/strict'
-import { OP, WS, closePayload, frame, startEcho } from './client.mjs'
+import { OP, WS, frame, startEcho } from './client.mjs'
 
 let echo
 before(async () => { echo = await startEcho() })
