@@ -141,8 +141,8 @@ struct Counters {
 class Server {
  public:
 	// `loop` must outlive the server. The owner runs uv_run(loop, UV_RUN_NOWAIT) in its own loop. One server a process
-	// at a time. Raises the soft limit of open files as far as max_connections needs; null and a logged line when
-	// libwebsockets cannot start. Destroying the server turns the loop until its handles are closed.
+	// at a time. Sets the soft limit of open files to what max_connections needs, at least 65536 where the hard limit
+	// allows it; null and a logged line when libwebsockets cannot start. Destroying the server turns the loop until its handles are closed.
 	static std::unique_ptr<Server> create(uv_loop_s* loop, Handler& handler, const Limits& limits);
 	virtual ~Server() = default;
 

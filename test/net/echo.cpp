@@ -4,13 +4,14 @@
 //
 // Besides echoing, with --commands: "push N SIZE" makes N shared frames of SIZE bytes and sends them to every client;
 // "throw" throws inside the handler; "close CODE" closes; "drain N SIZE CODE" sends N frames and closes after them;
-// "stats" sends the counters.
+// "stats" sends the counters; "listen HOST:PORT ..." listens there instead and sends what failed.
 #include <uv.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <sstream>
 #include <stdexcept>
 #include <unordered_set>
 
@@ -112,6 +113,19 @@ class Echo : public Handler {
 		text.resize(size);
 		return Frame::make(text);
 	}
+	std::string listen(const std::string& hosts)
+	{
+		std::vector<Address> addresses;
+		std::istringstream words(hosts);
+		for (std::string word; words >> word;) {
+			const size_t colon = word.rfind(':');
+			addresses.push_back({word.substr(0, colon), std::stoi(word.substr(colon + 1))});
+		}
+		std::string failures;
+		for (const std::string& failure : server->listen(addresses, false))
+			failures += failure + "\n";
+		return failures + "port " + std::to_string(server->port());
+	}
 	bool obey(Connection& connection, std::string_view text)
 	{
 		const std::string line(text);
@@ -129,6 +143,8 @@ class Echo : public Handler {
 			connection.close(static_cast<CloseCode>(code), "drained", true);
 		} else if (sscanf(line.c_str(), "close %u", &code) == 1) {
 			connection.close(static_cast<CloseCode>(code), "asked for");
+		} else if (line.starts_with("listen ")) {
+			push(connection, Frame::make(listen(line.substr(7))));
 		} else if (line == "throw") {
 			throw std::runtime_error("thrown on demand");
 		} else if (line == "stats") {
