@@ -105,9 +105,10 @@ bool Audience::watches(const LogEntry& entry) const noexcept
 // Collects messages into one buffer: `[` m `,` m … `]`, or just m.
 class Audience::Writer {
  public:
-	Writer()
+	// `expected`: bytes of the records to be written; their JSON is some times as long.
+	explicit Writer(size_t expected)
 	{
-		buffer_.reserve(4096);
+		buffer_.reserve(Frame::kHeadroom + std::min(kBatchSize + kBatchSize / 16, 512 + 4 * expected));
 		buffer_.append(Frame::kHeadroom, '\0');
 		buffer_ += '[';
 	}
@@ -144,6 +145,9 @@ bool Audience::render_changes(Writer& writer, const LogEntry& entry, Cursor& at)
 	bool open = false;
 	size_t start = 0;
 	size_t before = at.offset;
+	// Neighbouring changes are mostly of one table.
+	uint32_t known_shape = UINT32_MAX;
+	const WatchedTable* known = nullptr;
 	const auto begin_change = [&](const std::string& head) {
 		std::string& out = open ? writer.text() : writer.begin();
 		if (open) {
@@ -168,7 +172,11 @@ bool Audience::render_changes(Writer& writer, const LogEntry& entry, Cursor& at)
 		const WatchedChannel* heard = nullptr;
 		const std::string* heads[2] = {nullptr, nullptr};
 		if (record.is_change()) {
-			watched = table(transaction.shapes[record.shape]->relation);
+			if (record.shape != known_shape) {
+				known_shape = record.shape;
+				known = table(transaction.shapes[known_shape]->relation);
+			}
+			watched = known;
 			if (watched) {
 				heads[0] = &watched->heads.as_json[static_cast<size_t>(record.op)];
 				heads[1] = &watched->heads.as_text[static_cast<size_t>(record.op)];
@@ -217,7 +225,7 @@ void Audience::render_resets(Writer& writer, const LogEntry& entry, const std::s
 Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until, const std::string& epoch) const
 {
 	Batch batch{from, from, nullptr, 0};
-	Writer writer;
+	Writer writer(log.at(from.entry).body_size() - from.offset);
 	Cursor at = from;
 	while (at.entry < until && writer.size() < kBatchSize) {
 		const LogEntry& entry = log.at(at.entry);

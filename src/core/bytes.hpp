@@ -50,6 +50,8 @@ class Reader {
 
 	uint64_t varint() noexcept
 	{
+		// Most lengths are short.
+		if (at_ != end_ && static_cast<uint8_t>(*at_) - 1u < 0x7f) return static_cast<uint8_t>(*at_++) - 1u;
 		uint64_t value = 0;
 		for (int shift = 0; at_ != end_ && shift < 64; shift += 7) {
 			const auto byte = static_cast<uint8_t>(*at_++);

@@ -81,20 +81,15 @@ void Hub::announce_shape(const ShapePtr& shape)
 	wake(append(std::move(entry)));
 }
 
-void Hub::deliver(Transaction&& transaction)
+namespace {
+
+// What a transaction says besides row changes: channels spoken on, tables to be reset.
+void read_extras(const Transaction& transaction, LogEntry& entry)
 {
-	settle();
-	LogEntry entry;
-	bool notices = false;
-	for (const ShapePtr& shape : transaction.shapes)
-		notices |= !shape->notify.empty();
-	std::vector<bool> used(transaction.shapes.size(), false);
-	Reader reader(std::string_view(transaction.body).substr(transaction.records_at));
+	Reader reader(transaction.records());
 	Record record;
 	while (next_record(reader, record)) {
-		if (record.is_change()) {
-			used[record.shape] = true;
-		} else if (record.tag == Tag::message) {
+		if (record.tag == Tag::message) {
 			if (std::find(entry.channels.begin(), entry.channels.end(), record.channel) == entry.channels.end())
 				entry.channels.emplace_back(record.channel);
 		} else if (record.tag == Tag::reset) {
@@ -110,8 +105,20 @@ void Hub::deliver(Transaction&& transaction)
 				entry.resets.push_back({static_cast<uint32_t>(relations.varint()), reason});
 		}
 	}
-	for (size_t i = 0; i < used.size(); ++i) {
-		if (!used[i]) continue;
+}
+
+}  // namespace
+
+void Hub::deliver(Transaction&& transaction)
+{
+	settle();
+	LogEntry entry;
+	bool notices = false;
+	for (const ShapePtr& shape : transaction.shapes)
+		notices |= !shape->notify.empty();
+	if (transaction.messages + transaction.others > 0) read_extras(transaction, entry);
+	for (size_t i = 0; i < transaction.shapes.size(); ++i) {
+		if (!transaction.used[i]) continue;
 		add_once(entry.relations, transaction.shapes[i]->relation);
 		announce_shape(transaction.shapes[i]);
 	}

@@ -142,13 +142,17 @@ bool read_body(Transaction& transaction, ShapeCache& shapes)
 	}
 	if (!reader.ok()) return false;
 	transaction.records_at = static_cast<size_t>(reader.at() - transaction.body.data());
+	transaction.used.assign(transaction.shapes.size(), false);
 	Record record;
 	while (next_record(reader, record)) {
 		if (record.is_change()) {
 			if (!check_change(record, transaction.shapes)) return false;
+			transaction.used[record.shape] = true;
 			++transaction.changes;
 		} else if (record.tag == Tag::message) {
 			++transaction.messages;
+		} else {
+			++transaction.others;
 		}
 	}
 	return reader.ok();
