@@ -25,7 +25,7 @@ std::string head_of(const std::vector<std::string>& ids)
 
 }  // namespace
 
-std::string audience_key(const std::vector<Subscription>& subscriptions)
+std::string audience_key(const std::string& role, const std::vector<Subscription>& subscriptions)
 {
 	std::vector<std::string> parts;
 	for (const Subscription& subscription : subscriptions) {
@@ -39,6 +39,7 @@ std::string audience_key(const std::vector<Subscription>& subscriptions)
 	}
 	std::sort(parts.begin(), parts.end());
 	std::string key;
+	append_counted(key, role);
 	for (const std::string& part : parts)
 		key += part;
 	return key;
@@ -46,7 +47,8 @@ std::string audience_key(const std::vector<Subscription>& subscriptions)
 
 std::string position_text(const std::string& epoch, uint64_t xid) { return epoch + '-' + std::to_string(xid); }
 
-Audience::Audience(std::string key, const std::vector<Subscription>& subscriptions) : key_(std::move(key))
+Audience::Audience(std::string key, std::string role, const std::vector<Subscription>& subscriptions)
+    : key_(std::move(key)), role_(std::move(role))
 {
 	std::map<uint32_t, std::vector<const Subscription*>> by_table;
 	std::map<std::string, std::vector<std::string>> by_channel;

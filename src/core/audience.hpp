@@ -1,4 +1,4 @@
-// An audience: all sessions that watch exactly the same things under the same ids. What the log holds for it is rendered
+// An audience: all sessions of one role that watch exactly the same things under the same ids. What the log holds for it is rendered
 // once, as frames that all its sessions share.
 // Runs in the worker. Must not call PostgreSQL.
 #pragma once
@@ -47,9 +47,10 @@ struct Batch {
 
 class Audience {
  public:
-	Audience(std::string key, const std::vector<Subscription>& subscriptions);
+	Audience(std::string key, std::string role, const std::vector<Subscription>& subscriptions);
 
 	const std::string& key() const noexcept { return key_; }
+	const std::string& role() const noexcept { return role_; }
 	bool watches(const LogEntry& entry) const noexcept;
 	const std::vector<uint32_t>& relations() const noexcept { return relations_; }
 	const std::vector<std::string>& channels() const noexcept { return channels_; }
@@ -87,7 +88,7 @@ class Audience {
 	bool render_changes(Writer& writer, const LogEntry& entry, Cursor& at) const;
 	void render_resets(Writer& writer, const LogEntry& entry, const std::string& position) const;
 
-	std::string key_;
+	std::string key_, role_;
 	std::vector<uint32_t> relations_;
 	std::vector<std::string> channels_;
 	std::vector<WatchedTable> tables_;
@@ -97,7 +98,7 @@ class Audience {
 constexpr size_t kBatchSize = 256 * 1024;
 
 // What makes two sessions one audience.
-std::string audience_key(const std::vector<Subscription>& subscriptions);
+std::string audience_key(const std::string& role, const std::vector<Subscription>& subscriptions);
 
 // The opaque position of everything up to a transaction id, for one server start.
 std::string position_text(const std::string& epoch, uint64_t xid);

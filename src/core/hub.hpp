@@ -70,8 +70,9 @@ class Hub {
 	// Answers requests until `deadline`; true when some are left. Uses the catalog.
 	bool process_requests(std::chrono::steady_clock::time_point deadline);
 	bool has_requests() const noexcept { return !asking_.empty() || !asking_later_.empty(); }
-	// Looks at every watched table again and tells subscribers what changed. Uses the catalog.
-	void look_again();
+	// Looks at every watched table and channel again and tells subscribers what changed; false when some table could not
+	// be looked at and it should be tried again. Uses the catalog.
+	bool look_again();
 	// Tells all clients where they are, so that quiet ones stay current.
 	void send_positions();
 	// Ends every session of `role` (its right to be here is gone).

@@ -69,10 +69,10 @@ void Hub::leave_audience(Session& session) noexcept
 void Hub::join_audience(Session& session)
 {
 	if (session.subscriptions.empty()) return;
-	const std::string key = audience_key(session.subscriptions);
+	const std::string key = audience_key(session.role, session.subscriptions);
 	AudiencePtr& slot = audiences_[key];
 	if (!slot) {
-		slot = std::make_shared<Audience>(key, session.subscriptions);
+		slot = std::make_shared<Audience>(key, session.role, session.subscriptions);
 		for (const uint32_t relation : slot->relations())
 			tables_[relation].audiences.push_back(slot);
 		for (const std::string& channel : slot->channels())

@@ -220,24 +220,23 @@ void Hub::end_where(const std::function<bool(const Session&, const Subscription&
 	}
 }
 
-void Hub::look_again()
+bool Hub::look_again()
 {
 	settle();
 	std::erase_if(tables_, [](const auto& table) { return table.second.audiences.empty(); });
 	std::map<std::pair<std::string, uint32_t>, Access> by_table;
 	std::map<std::pair<std::string, std::string>, bool> by_channel;
-	for (const auto& [key, session] : sessions_) {
-		for (const Subscription& subscription : session->subscriptions) {
-			if (subscription.relation)
-				by_table.try_emplace({session->role, subscription.relation}, Access::granted);
-			else
-				by_channel.try_emplace({session->role, subscription.channel}, true);
-		}
+	for (const auto& [key, audience] : audiences_) {
+		for (const uint32_t relation : audience->relations())
+			by_table.try_emplace({audience->role(), relation}, Access::granted);
+		for (const std::string& channel : audience->channels())
+			by_channel.try_emplace({audience->role(), channel}, true);
 	}
-	bool table_lost = false, channel_lost = false;
+	bool complete = true, table_lost = false, channel_lost = false;
 	for (auto& [question, access] : by_table) {
 		const TableAnswer answer = catalog_.look_again(question.first, question.second);
 		// Busy or failed tells nothing: the next look will.
+		complete &= answer.access != Access::busy && answer.access != Access::failed;
 		if (answer.access == Access::granted) announce_shape(answer.shape);
 		if (answer.access == Access::absent || answer.access == Access::row_security) {
 			access = answer.access;
@@ -264,6 +263,7 @@ void Hub::look_again()
 		    },
 		    code::kInsufficientPrivilege, "channel is not exposed to this role");
 	settle();
+	return complete;
 }
 
 }  // namespace plank::core

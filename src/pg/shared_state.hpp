@@ -44,7 +44,7 @@ struct WorkerSlot {
 	std::atomic<int> port;
 	std::atomic<int64_t> started_at;                  // TimestampTz
 	std::atomic<bool> listening;                      // its LISTEN has committed
-	std::atomic<uint32_t> failures;                   // starts in a row that did not reach `ready`; for the back-off
+	std::atomic<uint32_t> failures;                   // starts in a row that could not connect; for the back-off
 	std::atomic<uint64_t> report_asked, report_done;  // plank.clients and plank.subscriptions
 	WorkerCounters counters;
 };

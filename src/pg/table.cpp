@@ -1,7 +1,7 @@
 // Reading tracked tables from the catalog. Runs in sessions and in the worker, inside a transaction.
 #include "pg/table.hpp"
 
-#include <algorithm>
+#include <utility>
 
 #include "pg/guard.hpp"
 
@@ -33,6 +33,12 @@ Oid cached_capture = InvalidOid;
 bool capture_known = false;
 
 void forget_capture(Datum, int, uint32) { capture_known = false; }
+
+bool changed = true;
+
+void note_relation(Datum, Oid) { changed = true; }
+
+void note_object(Datum, int, uint32) { changed = true; }
 
 // The number place of a type, PostgreSQL's side: may ereport, owns nothing.
 NumberPlace find_number_place(Oid type)
@@ -202,6 +208,18 @@ Tracking read_tracking(Relation relation)
 		if (trigger.tgnargs > 2) tracking.notify = to_utf8(trigger.tgargs[2]);
 	}
 	return tracking;
+}
+
+bool catalog_has_changed() noexcept
+{
+	static bool registered = false;
+	if (!registered) {
+		registered = true;
+		CacheRegisterRelcacheCallback(note_relation, static_cast<Datum>(0));
+		for (const int cache : {AUTHOID, AUTHMEMMEMROLE, NAMESPACEOID, TYPEOID})
+			CacheRegisterSyscacheCallback(cache, note_object, static_cast<Datum>(0));
+	}
+	return std::exchange(changed, false);
 }
 
 std::string to_utf8(const char* text)

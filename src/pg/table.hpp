@@ -48,6 +48,10 @@ Tracking read_tracking(Relation relation);
 // OID of plank.capture(), or InvalidOid while the extension is missing. Cached until pg_proc changes.
 Oid capture_function();
 
+// True when a table, role or schema has changed since the last call, as far as this process has heard: it hears at the
+// beginning of every transaction.
+bool catalog_has_changed() noexcept;
+
 // Text between the database's encoding and UTF-8. Bytes that cannot be converted throw.
 std::string to_utf8(const char* text);
 std::string from_utf8(const std::string& text);

@@ -56,6 +56,7 @@ void serve(int number)
 	if (ShutdownRequestPending) return;
 
 	pg::call([&] { BackgroundWorkerInitializeConnection(database.name, nullptr, 0); });
+	slot.failures.store(0);
 	database.oid.store(MyDatabaseId, std::memory_order_release);
 	slot.procno.store(MyProc->pgprocno);
 	pg::call([] {

@@ -8,6 +8,7 @@
 #include "pg/process.hpp"
 #include "pg/roles.hpp"
 #include "pg/settings.hpp"
+#include "pg/table.hpp"
 #include "pg/unit_of_work.hpp"
 
 namespace plank::worker {
@@ -119,8 +120,9 @@ void Worker::tick()
 			pg::shared_state()->queue_usage.store(pg::notification_queue_usage());
 			choose_anonymous_role();
 		});
-		if (hub_.counters().subscriptions > 0) {
-			hub_.look_again();
+		if (pg::catalog_has_changed()) look_at_tables_ = true;
+		if (look_at_tables_) {
+			look_at_tables_ = !hub_.look_again();
 			catalog_.finish();
 		}
 		hub_.close_unauthenticated();

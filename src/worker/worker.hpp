@@ -66,7 +66,8 @@ class Worker {
 
 	Clock::time_point next_tick_{}, next_position_{}, next_listen_{};
 	uint32_t seen_catalog_changes_ = 0;
-	bool look_ = true;              // the catalog may have changed
+	bool look_ = true;              // the extension or its channels may have changed
+	bool look_at_tables_ = true;    // watched tables may have changed
 	bool port_in_trouble_ = false;  // said once
 	bool spill_in_trouble_ = false;
 	std::string role_in_trouble_;

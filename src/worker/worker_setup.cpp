@@ -159,11 +159,11 @@ void Worker::begin_serving()
 {
 	pg::unit_of_work("plank: listening", [&] {
 		receiver_.listen(catalog_.read_channels());
+		look_at_tables_ = true;
 		choose_anonymous_role();
 	});
 	if (slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) return;
 	slot_.listening.store(true);
-	slot_.failures.store(0);
 	receiver_.forget_losses();
 	set_state(pg::WorkerState::ready, "");
 	pg::log_line(LOG, ("serving database " + web_.database + " on port " + std::to_string(server_->port())).c_str());
