@@ -1,0 +1,108 @@
+# A PostgreSQL cluster with Plank preloaded, and what most of these tests ask of it.
+package PlankCluster;
+use strict;
+use warnings;
+use parent -norequire, 'PostgreSQL::Test::Cluster';
+use Carp;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Time::HiRes qw(time);
+use PlankClient;
+
+# Started, with the extension, the role web for clients and the table items in database postgres, and its worker ready.
+# %options: conf (lines of postgresql.conf), bare (do not start).
+sub create
+{
+	my ($class, $name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	bless $node, $class;
+	$node->init(extra => [ '--no-locale', '--encoding=UTF8' ]);
+	$node->{plank_port} = PostgreSQL::Test::Cluster::get_free_port();
+	$node->append_conf('postgresql.conf', <<"CONF");
+shared_preload_libraries = 'plank'
+plank.port = $node->{plank_port}
+plank.listen_addresses = '127.0.0.1'
+plank.anonymous_role = 'web'
+restart_after_crash = on
+log_checkpoints = off
+CONF
+	$node->append_conf('postgresql.conf', $options{conf}) if $options{conf};
+	return $node if $options{bare};
+	$node->start;
+	$node->set_up('postgres');
+	return $node;
+}
+
+sub set_up
+{
+	my ($node, $database) = @_;
+	$node->safe_psql('postgres', 'CREATE ROLE web') if $database eq 'postgres';
+	$node->safe_psql($database, <<'SQL');
+CREATE EXTENSION plank;
+CREATE TABLE items (id int PRIMARY KEY, name text);
+GRANT SELECT ON items TO web;
+SELECT plank.track('items');
+SQL
+	$node->wait_until_ready($database);
+	return;
+}
+
+sub plank_port { return $_[0]->{plank_port} }
+sub client { my ($node, %options) = @_; return PlankClient->new($node->{plank_port}, %options) }
+sub reconnect { my ($node, %options) = @_; return PlankClient->reconnect($node->{plank_port}, %options) }
+
+# A client that watches items.
+sub watcher
+{
+	my ($node) = @_;
+	my $client = $node->reconnect;
+	$client->subscribe('items', table => 'items');
+	return $client;
+}
+
+# Also while the server recovers from a crash.
+sub wait_until_ready
+{
+	my ($node, $database) = @_;
+	$node->wait_for("the worker of " . ($database // 'postgres'), sub {
+		my ($status, $answer) = $node->psql($database // 'postgres', q{SELECT plank.wait_until_ready('20s')}, on_error_stop => 0);
+		return defined $answer && $answer eq 't';
+	});
+	return;
+}
+
+# Asks again until it is true.
+sub wait_for
+{
+	my ($node, $what, $question) = @_;
+	my $end = time + $PlankClient::timeout;
+	while (1)
+	{
+		my $answer = $question->();
+		return $answer if $answer;
+		croak "$what did not happen" if time > $end;
+		select undef, undef, undef, 0.05;
+	}
+}
+
+sub worker_pid
+{
+	my ($node, $database) = @_;
+	return $node->safe_psql('postgres', sprintf(
+			q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'plank worker' AND datname = '%s'}, $database // 'postgres'));
+}
+
+sub insert { my ($node, $id, $name) = @_; $node->safe_psql('postgres', sprintf q{INSERT INTO items VALUES (%d, '%s')}, $id, $name // 'x'); return }
+
+# The server log, from a place that log_mark told on.
+sub log_mark { return -s $_[0]->logfile }
+sub log_since { my ($node, $mark) = @_; return substr slurp_file($node->logfile), $mark // 0 }
+sub log_count { my ($node, $pattern, $mark) = @_; my $count = () = $node->log_since($mark) =~ /$pattern/g; return $count }
+sub wait_for_line { my ($node, $pattern, $mark) = @_; return $node->wait_for("$pattern in the log", sub { $node->log_since($mark) =~ $pattern }) }
+
+sub process_lives { return kill(0, $_[0]) && slurp_file("/proc/$_[0]/stat") !~ /\) Z / }
+
+# Resident memory of a process that is its own, in kB: mapped files do not count.
+sub memory_of { my ($pid) = @_; my ($size) = slurp_file("/proc/$pid/status") =~ /^RssAnon:\s+(\d+)/m; return $size }
+
+1;
