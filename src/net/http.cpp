@@ -164,6 +164,7 @@ void Session::respond(const HttpResponse& response, const RequestHead& head)
 	append_header(text, "Cache-Control", response.cache_control);
 	append_header(text, "ETag", response.etag);
 	append_header(text, "Content-Security-Policy", response.content_security_policy);
+	if (response.any_origin) append_header(text, "Access-Control-Allow-Origin", "*");
 	text += "\r\n";
 	const bool with_body = !unchanged && !http_->bodiless && !body->empty();
 	// A small answer leaves in one write.

@@ -77,6 +77,7 @@ struct HttpResponse {
 	std::string cache_control = "no-store";
 	std::string etag;                     // empty: none; else If-None-Match is answered with 304
 	std::string content_security_policy;  // empty: none
+	bool any_origin = false;              // scripts of pages from elsewhere may read it
 };
 
 struct UpgradeAnswer {
