@@ -97,7 +97,9 @@ void Worker::turn()
 void Worker::serve_database()
 {
 	receiver_.receive();
-	if (hub_.has_requests()) {
+	// Requests were read before the look, so whoever has exposed a channel can subscribe to it at once.
+	if (look_) look_for_extension();
+	if (hub_.has_requests() && slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) {
 		hub_.process_requests(Clock::now() + kRequestTime);
 		catalog_.finish();
 	}
