@@ -1,0 +1,40 @@
+// Bytes that read_body accepts can be rendered; all others are refused without harm. Seen alone, in numbered parts, and
+// as a shape.
+#include <cstdint>
+#include <cstdlib>
+
+#include "core/change_json.hpp"
+#include "core/parts.hpp"
+#include "core/record.hpp"
+
+using namespace plank::core;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
+{
+	const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+	(void)Shape::decode(bytes);
+
+	PartAssembler parts(1 << 20);
+	for (size_t at = 0; at < size; at += 64)
+		if (parts.add(bytes.substr(at, 64)) == PartAssembler::Result::complete) (void)parts.take();
+
+	ShapeCache shapes;
+	Transaction transaction;
+	transaction.body = bytes;
+	if (!read_body(transaction, shapes)) return 0;
+	Reader reader(transaction.records());
+	Record record;
+	uint64_t changes = 0;
+	std::string out;
+	while (next_record(reader, record)) {
+		if (!record.is_change()) continue;
+		++changes;
+		for (const bool as_text : {false, true}) {
+			out.clear();
+			append_change_members(out, record, *transaction.shapes[record.shape], as_text);
+		}
+		append_key_member(out, record, *transaction.shapes[record.shape]);
+	}
+	if (!reader.ok() || changes != transaction.changes) abort();
+	return 0;
+}
