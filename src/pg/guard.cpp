@@ -8,11 +8,18 @@
 
 namespace plank::pg {
 
+namespace {
+MemoryContext error_memory = nullptr;
+}
+
+void keep_errors_in(MemoryContext memory) noexcept { error_memory = memory; }
+
 ErrorData* take_error(MemoryContext context) noexcept
 {
 	// The error may have come while the current context was one that is about to be reset (a per-tuple context), so the
 	// copy lives where the caller of `call` worked. ErrorContext itself must never hold it: FlushErrorState resets that.
-	MemoryContextSwitchTo(context == ErrorContext ? TopMemoryContext : context);
+	const MemoryContext memory = error_memory ? error_memory : context;
+	MemoryContextSwitchTo(memory == ErrorContext ? TopMemoryContext : memory);
 	ErrorData* data = CopyErrorData();
 	FlushErrorState();
 	MemoryContextSwitchTo(context);

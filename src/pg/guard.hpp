@@ -13,8 +13,8 @@
 
 namespace plank::pg {
 
-// A PostgreSQL error on its way through C++ frames. The ErrorData lives in ErrorContext's neighbour
-// `error_memory()` until `release` or until the guard at the border re-raises it.
+// A PostgreSQL error on its way through C++ frames. The ErrorData lives where the caller of `call` worked, or where
+// `keep_errors_in` says, until `release` or until the guard at the border re-raises it.
 class Error : public std::exception {
  public:
 	explicit Error(ErrorData* data) noexcept : data_(data) {}
@@ -35,36 +35,46 @@ class Error : public std::exception {
 // Raises a PostgreSQL error from C++ code, with the SQLSTATE, detail and hint a user sees.
 [[noreturn]] void raise(int sqlstate, const char* message, const char* detail = nullptr, const char* hint = nullptr);
 
+// From now on errors live in `memory`: for a process that handles errors after the transaction they came from, whose
+// memory goes with it.
+void keep_errors_in(MemoryContext memory) noexcept;
+
 // Copies the error being handled out of PostgreSQL's error stack and clears the stack. The one longjmp target of
 // `call` uses it; not for others.
 ErrorData* take_error(MemoryContext context) noexcept;
 
+// Where errors go, put back on every way out: when `f` returns, when it throws, and after its longjmp.
+struct ErrorTarget {
+	sigjmp_buf* const stack = PG_exception_stack;
+	ErrorContextCallback* const context = error_context_stack;
+
+	ErrorTarget() = default;
+	ErrorTarget(const ErrorTarget&) = delete;
+	ErrorTarget& operator=(const ErrorTarget&) = delete;
+	~ErrorTarget() { restore(); }
+	void restore() const noexcept
+	{
+		PG_exception_stack = stack;
+		error_context_stack = context;
+	}
+};
+
 // Runs `f`, which may ereport, and turns the longjmp into a throw. `f` itself must own nothing with a destructor when
-// it ereports. sigsetjmp without the signal mask: 13 to 44 ns.
+// it ereports; it may throw, as long as nothing of PostgreSQL's lies between. sigsetjmp without the signal mask: 13 to
+// 44 ns.
 template <typename F>
 auto call(F&& f) -> decltype(f())
 {
-	sigjmp_buf* const saved_stack = PG_exception_stack;
-	ErrorContextCallback* const saved_context_stack = error_context_stack;
-	const MemoryContext saved_memory = CurrentMemoryContext;
+	const ErrorTarget former;
+	const MemoryContext memory = CurrentMemoryContext;
 	sigjmp_buf target;
 	if (sigsetjmp(target, 0) == 0) {
 		PG_exception_stack = &target;
-		if constexpr (std::is_void_v<decltype(f())>) {
-			f();
-			PG_exception_stack = saved_stack;
-			error_context_stack = saved_context_stack;
-			return;
-		} else {
-			auto result = f();
-			PG_exception_stack = saved_stack;
-			error_context_stack = saved_context_stack;
-			return result;
-		}
+		return f();
 	}
-	PG_exception_stack = saved_stack;
-	error_context_stack = saved_context_stack;
-	throw Error(take_error(saved_memory));
+	// An error while the error is copied must not come back here.
+	former.restore();
+	throw Error(take_error(memory));
 }
 
 // How an exception looks at PostgreSQL's side of the border; plain data, so that it survives the longjmp's frame.

@@ -20,8 +20,8 @@ bool in_unit() noexcept;
 template <typename F>
 void unit_of_work(const char* activity, F&& f)
 {
-	begin_unit(activity);
 	try {
+		begin_unit(activity);
 		f();
 		commit_unit();
 	} catch (...) {

@@ -14,6 +14,27 @@ namespace {
 
 constexpr int64_t kLongestBackOff = 60;  // seconds
 
+// What ALTER DATABASE … SET by the database's owner must not decide for a process that runs as superuser.
+struct PinnedSetting {
+	const char* name;
+	const char* value;
+};
+constexpr PinnedSetting kPinned[] = {
+    // A deferrable transaction waits for others to end.
+    {"default_transaction_deferrable", "off"},
+    {"default_transaction_isolation", "read committed"},
+    {"default_transaction_read_only", "off"},
+    {"exit_on_error", "off"},
+    // A turn is short whatever somebody has locked.
+    {"lock_timeout", "200ms"},
+    {"role", "none"},
+    {"search_path", "pg_catalog, pg_temp"},
+    // What the worker commits are notifications for others; no client waits for them to be on disk.
+    {"synchronous_commit", "off"},
+    // It would print the secret channel.
+    {"trace_notify", "off"},
+};
+
 // Whatever way the process goes, nobody must send for it any more.
 void leave_slot(int, Datum argument)
 {
@@ -59,11 +80,11 @@ void serve(int number)
 	slot.failures.store(0);
 	database.oid.store(MyDatabaseId, std::memory_order_release);
 	slot.procno.store(MyProc->pgprocno);
+	pg::keep_errors_in(pg::turn_memory());
 	pg::call([] {
 		pgstat_report_appname("plank");
-		// What the worker commits are notifications for others; no client waits for them to be on disk.
-		SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION);
-		SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
+		for (const auto& [name, value] : kPinned)
+			SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
 		MemoryContextSwitchTo(pg::turn_memory());
 	});
 	Worker worker(number);
