@@ -13,7 +13,6 @@ namespace {
 
 TransactionRecords records;
 bool catalog_changed = false;
-bool prepared_catalog_change = false;
 
 void after_end(bool committed) noexcept
 {
@@ -41,7 +40,6 @@ void on_transaction(XactEvent event, void*)
 				break;
 			case XACT_EVENT_PRE_PREPARE:
 				if (!records.empty()) notify_transport().before_prepare(records);
-				prepared_catalog_change = catalog_changed;
 				break;
 			case XACT_EVENT_COMMIT:
 				after_end(true);
@@ -96,6 +94,7 @@ void records_grew() { notify_transport().grew(records); }
 
 void add_reset(Oid root, const char* reason)
 {
+	if (!pg::shared_state()) return;
 	pg::call([&] {
 		if (records.given_up) {
 			records.lose(root);
@@ -109,6 +108,7 @@ void add_reset(Oid root, const char* reason)
 
 void add_message(std::string_view channel, std::string_view payload)
 {
+	if (!pg::shared_state()) return;
 	pg::call([&] {
 		// After the limit a transaction has nothing left to put an event beside; it is lost with the changes.
 		if (records.given_up) return;

@@ -54,20 +54,21 @@ bool check_roles_name(char** value, void**, GucSource)
 
 void define_settings()
 {
+	// PostgreSQL ends a session that defines a PGC_POSTMASTER setting, which is no answer to a missing preload.
+	const GucContext at_start = process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP;
 	DefineCustomStringVariable("plank.allowed_origins", "Origins besides the page's own host whose pages may connect.",
 	                           "A comma-separated list such as \"https://app.example.com\"; \"*\" allows all.",
 	                           &Settings::allowed_origins, "", PGC_SIGHUP, GUC_LIST_INPUT, nullptr, nullptr, nullptr);
 	DefineCustomStringVariable("plank.anonymous_role", "Role of clients that connect without a token.",
 	                           "Empty: such clients may do nothing.", &Settings::anonymous_role, "", PGC_SIGHUP, 0,
 	                           check_roles_name, nullptr, nullptr);
-	DefineCustomIntVariable("plank.crash_limit",
-	                        "Crashes of a worker within a minute after which it stays down until the server restarts.",
-	                        "0 lets it come back always.", &Settings::crash_limit, 3, 0, 1000, PGC_POSTMASTER, 0,
-	                        nullptr, nullptr, nullptr);
+	DefineCustomIntVariable(
+	    "plank.crash_limit", "Crashes of a worker within a minute after which it stays down until the server restarts.",
+	    "0 lets it come back always.", &Settings::crash_limit, 3, 0, 1000, at_start, 0, nullptr, nullptr, nullptr);
 	DefineCustomStringVariable(
 	    "plank.databases", "Databases that get a worker.",
 	    "A comma-separated list of names, each with an optional port: \"app:8432, analytics:8433\".",
-	    &Settings::databases, "postgres", PGC_POSTMASTER, GUC_LIST_INPUT, nullptr, nullptr, nullptr);
+	    &Settings::databases, "postgres", at_start, GUC_LIST_INPUT, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("plank.history_size", "Memory a worker uses for the log of recent transactions.", nullptr,
 	                        &Settings::history_size, 64 * 1024, 1024, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, nullptr,
 	                        nullptr, nullptr);
@@ -101,10 +102,9 @@ void define_settings()
 	    "plank.spill_size", "Most temporary disk space a worker uses for transactions that slow clients still need.",
 	    nullptr, &Settings::spill_size, 1024 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);
 	DefineCustomEnumVariable("plank.transport", "How changes travel from sessions to the workers.", nullptr,
-	                         &Settings::transport, 0, kTransports, PGC_POSTMASTER, 0, check_transport, nullptr,
-	                         nullptr);
+	                         &Settings::transport, 0, kTransports, at_start, 0, check_transport, nullptr, nullptr);
 	DefineCustomIntVariable("plank.workers", "Worker processes per database; they share its port.", nullptr,
-	                        &Settings::workers, 1, 1, 64, PGC_POSTMASTER, 0, nullptr, nullptr, nullptr);
+	                        &Settings::workers, 1, 1, 64, at_start, 0, nullptr, nullptr, nullptr);
 	MarkGUCPrefixReserved("plank");
 }
 
