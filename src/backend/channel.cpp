@@ -69,6 +69,8 @@ PGDLLEXPORT Datum plank_send(PG_FUNCTION_ARGS)
 		const char* channel = nullptr;
 		const char* payload = "null";
 		pg::call([&] {
+			// A standby has nobody who could tell its clients.
+			PreventCommandDuringRecovery("plank.send()");
 			channel = backend::in_utf8(backend::channel_argument(fcinfo));
 			if (PG_ARGISNULL(1)) return;
 			Jsonb* const json = PG_GETARG_JSONB_P(1);

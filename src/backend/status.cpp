@@ -215,10 +215,12 @@ void put_client(FunctionCallInfo fcinfo, Row& row, char* at, int pid)
 	row.add(Int32GetDatum(pid));
 	const char* role = next_field(at);
 	if (*role)
-		row.add_name(role);
+		row.add(DirectFunctionCall1(text_name, text_of(role)));
 	else
 		row.add_null();
-	const char* address = next_field(at);
+	char* address = next_field(at);
+	// A link-local address names its interface, which inet cannot hold.
+	if (char* zone = strchr(address, '%')) *zone = '\0';
 	if (*address)
 		row.add(DirectFunctionCall1(inet_in, CStringGetDatum(address)));
 	else
