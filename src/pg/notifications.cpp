@@ -71,11 +71,6 @@ void listen(const char* channel)
 	call([&] { Async_Listen(channel); });
 }
 
-void unlisten(const char* channel)
-{
-	call([&] { Async_Unlisten(channel); });
-}
-
 void unlisten_all()
 {
 	call([] { Async_UnlistenAll(); });

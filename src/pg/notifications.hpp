@@ -16,7 +16,6 @@ using NotificationSink = void (*)(void* context, const char* channel, const char
 
 // In a unit of work; they take effect when it commits. Throw Error.
 void listen(const char* channel);
-void unlisten(const char* channel);
 void unlisten_all();
 // Sends a notification when the unit commits. Throws Error.
 void notify(const char* channel, const char* payload);

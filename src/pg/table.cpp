@@ -3,16 +3,16 @@
 
 #include <utility>
 
+#include "pg/encoding.hpp"
 #include "pg/guard.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
-#include "access/relation.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "mb/pg_wchar.h"
 #include "nodes/bitmapset.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -33,6 +33,25 @@ Oid cached_capture = InvalidOid;
 bool capture_known = false;
 
 void forget_capture(Datum, int, uint32) { capture_known = false; }
+
+// May ereport.
+void look_up_capture()
+{
+	static bool registered = false;
+	if (!registered) {
+		CacheRegisterSyscacheCallback(PROCOID, forget_capture, static_cast<Datum>(0));
+		CacheRegisterSyscacheCallback(NAMESPACEOID, forget_capture, static_cast<Datum>(0));
+		registered = true;
+	}
+	cached_capture = InvalidOid;
+	// Set first: what changes while it is looked up must not be lost.
+	capture_known = true;
+	const Oid schema = get_namespace_oid("plank", true);
+	if (!OidIsValid(schema)) return;
+	const oidvector* none = buildoidvector(nullptr, 0);
+	cached_capture = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("capture"),
+	                                 PointerGetDatum(none), ObjectIdGetDatum(schema));
+}
 
 bool changed = true;
 
@@ -62,8 +81,6 @@ NumberPlace find_number_place(Oid type)
 	}
 	return NumberPlace::none;
 }
-
-char* utf8_of(const char* text) { return pg_server_to_any(text, static_cast<int>(strlen(text)), PG_UTF8); }
 
 struct PlainColumn {
 	AttrNumber number;
@@ -114,11 +131,13 @@ PlainTable* describe(Relation relation, const char* columns)
 
 	int key_attributes[INDEX_MAX_KEYS];
 	const Oid index_oid = key_index(relation);
-	if (OidIsValid(index_oid)) {
-		const Relation index = relation_open(index_oid, AccessShareLock);
-		for (int i = 0; i < index->rd_index->indnkeyatts; ++i)
-			key_attributes[table->keys++] = index->rd_index->indkey.values[i];
-		relation_close(index, AccessShareLock);
+	// From the catalog, not from the index itself: that would take its lock, which the table's does not imply.
+	const HeapTuple tuple = OidIsValid(index_oid) ? SearchSysCache1(INDEXRELID, ObjectIdGetDatum(index_oid)) : nullptr;
+	if (HeapTupleIsValid(tuple)) {
+		const auto* index = reinterpret_cast<Form_pg_index>(GETSTRUCT(tuple));
+		for (int i = 0; i < index->indnkeyatts; ++i)
+			key_attributes[table->keys++] = index->indkey.values[i];
+		ReleaseSysCache(tuple);
 	}
 
 	ArrayType* names = nullptr;
@@ -175,28 +194,20 @@ TableDescription describe_table(Relation relation, const char* columns)
 Oid capture_function()
 {
 	if (capture_known) return cached_capture;
-	call([] {
-		static bool registered = false;
-		if (!registered) {
-			CacheRegisterSyscacheCallback(PROCOID, forget_capture, static_cast<Datum>(0));
-			CacheRegisterSyscacheCallback(NAMESPACEOID, forget_capture, static_cast<Datum>(0));
-			registered = true;
-		}
-		capture_known = true;
-		cached_capture = InvalidOid;
-		const Oid schema = get_namespace_oid("plank", true);
-		if (!OidIsValid(schema)) return;
-		const oidvector* none = buildoidvector(nullptr, 0);
-		cached_capture = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("capture"),
-		                                 PointerGetDatum(none), ObjectIdGetDatum(schema));
-	});
+	try {
+		call(look_up_capture);
+	} catch (...) {
+		capture_known = false;
+		throw;
+	}
 	return cached_capture;
 }
 
-Tracking read_tracking(Relation relation)
+Tracking read_tracking(Relation relation, Oid function)
 {
 	Tracking tracking;
-	const Oid function = capture_function();
+	std::string notify;
+	// Nothing here may look at the catalog: that can replace the triggers' description.
 	const TriggerDesc* triggers = relation->trigdesc;
 	if (!triggers || !OidIsValid(function)) return tracking;
 	for (int i = 0; i < triggers->numtriggers; ++i) {
@@ -205,8 +216,9 @@ Tracking read_tracking(Relation relation)
 		tracking.tracked = true;
 		// Whoever owns the table can write any arguments; too few of them mean nothing special.
 		if (trigger.tgnargs > 1) tracking.columns = trigger.tgargs[1];
-		if (trigger.tgnargs > 2) tracking.notify = to_utf8(trigger.tgargs[2]);
+		if (trigger.tgnargs > 2) notify = trigger.tgargs[2];
 	}
+	tracking.notify = to_utf8(notify.c_str());
 	return tracking;
 }
 
@@ -220,16 +232,6 @@ bool catalog_has_changed() noexcept
 			CacheRegisterSyscacheCallback(cache, note_object, static_cast<Datum>(0));
 	}
 	return std::exchange(changed, false);
-}
-
-std::string to_utf8(const char* text)
-{
-	return call([&] { return utf8_of(text); });
-}
-
-std::string from_utf8(const std::string& text)
-{
-	return call([&] { return pg_any_to_server(text.c_str(), static_cast<int>(text.size()), PG_UTF8); });
 }
 
 }  // namespace plank::pg

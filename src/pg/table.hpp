@@ -37,13 +37,13 @@ struct TableDescription {
 // columns are always part of it. Names that the table no longer has are passed over.
 TableDescription describe_table(Relation relation, const char* columns);
 
-// What `plank.track` was told, read from the relation's triggers.
+// What `plank.track` was told, read from the relation's triggers that call `function`.
 struct Tracking {
 	bool tracked = false;
 	std::string columns;  // text of a name[], or empty
 	std::string notify;   // UTF-8
 };
-Tracking read_tracking(Relation relation);
+Tracking read_tracking(Relation relation, Oid function);
 
 // OID of plank.capture(), or InvalidOid while the extension is missing. Cached until pg_proc changes.
 Oid capture_function();
@@ -51,9 +51,5 @@ Oid capture_function();
 // True when a table, role or schema has changed since the last call, as far as this process has heard: it hears at the
 // beginning of every transaction.
 bool catalog_has_changed() noexcept;
-
-// Text between the database's encoding and UTF-8. Bytes that cannot be converted throw.
-std::string to_utf8(const char* text);
-std::string from_utf8(const std::string& text);
 
 }  // namespace plank::pg

@@ -3,9 +3,9 @@
 
 #include <set>
 
+#include "pg/encoding.hpp"
 #include "pg/notifications.hpp"
 #include "pg/settings.hpp"
-#include "pg/table.hpp"
 #include "pg/unit_of_work.hpp"
 
 namespace plank::worker {
@@ -27,9 +27,10 @@ void PublicNotices::add(const std::string& channel, std::string&& payload)
 	waiting_.push_back({channel, std::move(payload)});
 }
 
-bool PublicNotices::send(int usage)
+void PublicNotices::send(int usage)
 {
-	if (waiting_.empty()) return false;
+	more_ = false;
+	if (waiting_.empty()) return;
 	if (usage >= kQueueTooFull) {
 		if (!skipping_)
 			pg::log_line(
@@ -39,7 +40,7 @@ bool PublicNotices::send(int usage)
 		skipped_ += waiting_.size();
 		waiting_.clear();
 		bytes_ = 0;
-		return false;
+		return;
 	}
 	skipping_ = false;
 	size_t count = 0;
@@ -63,7 +64,7 @@ bool PublicNotices::send(int usage)
 		bytes_ -= waiting_.front().payload.size();
 		waiting_.pop_front();
 	}
-	return !waiting_.empty();
+	more_ = !waiting_.empty();
 }
 
 }  // namespace plank::worker

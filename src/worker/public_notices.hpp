@@ -12,8 +12,10 @@ class PublicNotices {
  public:
 	// Keeps one to be sent; drops it when too many bytes wait already. `channel` and `payload` in UTF-8.
 	void add(const std::string& channel, std::string&& payload);
-	// Sends a bounded number in units of work of their own; true when some are left. `usage`: of the queue, in thousandths.
-	bool send(int usage);
+	// Sends a bounded number in a unit of work of its own. `usage`: of the queue, in thousandths. Throws pg::Error.
+	void send(int usage);
+	// True when the last `send` left some that can go at once.
+	bool has_more() const noexcept { return more_; }
 
 	uint64_t sent() const noexcept { return sent_; }
 	uint64_t skipped() const noexcept { return skipped_; }
@@ -26,6 +28,7 @@ class PublicNotices {
 	size_t bytes_ = 0;
 	uint64_t sent_ = 0, skipped_ = 0;
 	bool skipping_ = false;
+	bool more_ = false;
 };
 
 }  // namespace plank::worker

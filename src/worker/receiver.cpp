@@ -5,9 +5,9 @@
 
 #include <algorithm>
 
+#include "pg/encoding.hpp"
 #include "pg/guard.hpp"
 #include "pg/notifications.hpp"
-#include "pg/table.hpp"
 #include "pg/unit_of_work.hpp"
 
 namespace plank::worker {
@@ -25,25 +25,27 @@ Receiver::Receiver(core::Hub& hub, pg::DatabaseSlot& database)
 
 void Receiver::listen(const std::vector<std::string>& channels)
 {
-	for (const std::string& channel : listening_)
-		if (std::find(channels.begin(), channels.end(), channel) == channels.end()) pg::unlisten(channel.c_str());
+	// Anew, not by difference: what is listened to now is not known after a unit that failed. Both happen at once, at
+	// commit.
+	pg::unlisten_all();
 	pg::listen(database_.channel);
 	for (const std::string& channel : channels)
 		pg::listen(channel.c_str());
-	listening_ = channels;
 }
 
-void Receiver::unlisten()
-{
-	pg::unlisten_all();
-	listening_.clear();
-}
+void Receiver::unlisten() { pg::unlisten_all(); }
 
 void Receiver::receive()
 {
 	const uint64_t lost = database_.lost.load();
 	// A loss is reported after everything that was committed before it: the queue is read to its end first.
-	pg::receive_notifications(take, this, lost != seen_lost_);
+	try {
+		pg::receive_notifications(take, this, lost != seen_lost_);
+	} catch (...) {
+		// What was being read may be passed over by the next reading.
+		failed_ = true;
+		throw;
+	}
 	if (lost != seen_lost_) {
 		seen_lost_ = lost;
 		hub_.reset_all("changes could not go through the notification queue");

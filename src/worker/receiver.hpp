@@ -33,7 +33,6 @@ class Receiver {
 	pg::DatabaseSlot& database_;
 	core::PartAssembler parts_;
 	core::ShapeCache shapes_;
-	std::vector<std::string> listening_;
 	uint64_t seen_lost_ = 0;
 	bool failed_ = false;
 };

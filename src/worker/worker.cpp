@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "pg/encoding.hpp"
 #include "pg/notifications.hpp"
 #include "pg/process.hpp"
 #include "pg/roles.hpp"
@@ -72,7 +73,7 @@ void Worker::turn()
 	hub_.begin_turn(Clock::now() + kRenderTime);
 	loop_.turn();
 	write_log();
-	const bool more = hub_.has_starved() || (hub_.has_requests() && web_.not_ready.empty());
+	const bool more = hub_.has_starved() || notices_.has_more() || (hub_.has_requests() && web_.not_ready.empty());
 	const auto now = Clock::now();
 	const auto to_tick = std::chrono::duration_cast<std::chrono::milliseconds>(next_tick_ - now).count();
 	// Requests that wait for a lock are asked again every 50 ms; others are answered at once below.
@@ -103,12 +104,12 @@ void Worker::serve_database()
 		hub_.process_requests(Clock::now() + kRequestTime);
 		catalog_.finish();
 	}
-	notices_.send(pg::shared_state()->queue_usage.load());
 	const std::string error = hub_.trim();
 	if (!error.empty() && !spill_in_trouble_)
 		pg::log_line(WARNING, "transactions that slow clients need could not be kept", error.c_str(),
 		             "Make room on the data directory's file system, or lower plank.spill_size.");
 	spill_in_trouble_ = !error.empty();
+	notices_.send(pg::shared_state()->queue_usage.load());
 }
 
 // Twice a second: what nobody tells us about.

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "pg/encoding.hpp"
 #include "pg/extension.hpp"
 #include "pg/guard.hpp"
 #include "pg/process.hpp"
@@ -134,9 +135,10 @@ void Worker::choose_anonymous_role()
 void Worker::look_for_extension()
 {
 	if (!look_ && slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) return;
-	look_ = false;
 	std::string version;
 	Oid function = InvalidOid;
+	// Until all of this has succeeded it is to be done again.
+	look_ = true;
 	pg::unit_of_work("plank: looking for the extension", [&] {
 		version = pg::extension_version();
 		if (!version.empty()) function = pg::capture_function();
@@ -152,6 +154,7 @@ void Worker::look_for_extension()
 	} else {
 		begin_serving();
 	}
+	look_ = false;
 }
 
 // Listening begins with the commit; what commits after that is heard. Called again when the channels may have changed.
