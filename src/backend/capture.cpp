@@ -9,6 +9,7 @@
 #include "backend/transaction_buffer.hpp"
 #include "pg/guard.hpp"
 #include "pg/session.hpp"
+#include "pg/shared_state.hpp"
 
 extern "C" {
 PG_FUNCTION_INFO_V1(plank_capture);
@@ -23,20 +24,18 @@ StringInfoData record;
 StringInfoData former;
 constexpr int kLargestScratch = 1024 * 1024;
 
-void prepare_scratch()
+void prepare_scratch(StringInfo scratch)
 {
-	for (StringInfoData* scratch : {&record, &former}) {
-		if (scratch->data && scratch->maxlen > kLargestScratch) {
-			pfree(scratch->data);
-			scratch->data = nullptr;
-		}
-		if (!scratch->data) {
-			const MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-			initStringInfo(scratch);
-			MemoryContextSwitchTo(caller);
-		}
-		resetStringInfo(scratch);
+	if (unlikely(scratch->maxlen > kLargestScratch)) {
+		pfree(scratch->data);
+		*scratch = StringInfoData{};
 	}
+	if (unlikely(!scratch->data)) {
+		const MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+		initStringInfo(scratch);
+		MemoryContextSwitchTo(caller);
+	}
+	resetStringInfo(scratch);
 }
 
 void append_varint(StringInfo out, uint64_t value)
@@ -78,7 +77,7 @@ void append_differences(StringInfo out, const CapturedTable& table, TupleTableSl
 {
 	slot_getsomeattrs(before, table.last_number);
 	core::Reader image(std::string_view(out->data + image_start, static_cast<size_t>(out->len - image_start)));
-	resetStringInfo(&former);
+	prepare_scratch(&former);
 	int differences = 0;
 	// `out` grows only after the loop, so that the views into it stay good.
 	for (int i = 0; i < table.columns; ++i) {
@@ -117,24 +116,28 @@ uint32_t command_of(const TriggerData& trigger)
 	return HeapTupleHeaderGetCmin(made->t_data);
 }
 
-// An update that moves a row to another partition fires DELETE there and INSERT here, next to each other.
+// An update that moves a row to another partition fires DELETE there and INSERT here, one after the other.
 struct Move {
+	uint64_t transaction = 0;
 	Oid root = InvalidOid;
 	uint32_t command = 0;
+
+	bool operator==(const Move&) const = default;
 } moving;
 
-core::Tag tag_of(const TriggerData& trigger, const CapturedTrigger& captured, uint32_t command)
+core::Tag tag_of(const TriggerData& trigger, const CapturedTrigger& captured, uint32_t command, uint64_t transaction)
 {
 	const TriggerEvent event = trigger.tg_event;
-	const Move expected = moving;
-	moving = Move{};
+	const Move here = {transaction, captured.table->root, command};
 	if (TRIGGER_FIRED_BY_TRUNCATE(event)) return core::Tag::truncate;
-	if (TRIGGER_FIRED_BY_INSERT(event))
-		return expected.root == captured.table->root && expected.command == command ? core::Tag::entered
-		                                                                            : core::Tag::insert;
+	if (TRIGGER_FIRED_BY_INSERT(event)) {
+		if (moving != here) return core::Tag::insert;
+		moving = Move{};
+		return core::Tag::entered;
+	}
 	if (TRIGGER_FIRED_BY_DELETE(event)) {
 		if (!HeapTupleHeaderIndicatesMovedPartitions(trigger.tg_trigtuple->t_data)) return core::Tag::remove;
-		moving = {captured.table->root, command};
+		moving = here;
 		return core::Tag::left;
 	}
 	if (captured.tag == core::Tag::entered || captured.tag == core::Tag::left) return captured.tag;
@@ -144,17 +147,18 @@ core::Tag tag_of(const TriggerData& trigger, const CapturedTrigger& captured, ui
 // All that may ereport.
 void capture_row(const TriggerData& trigger, const CapturedTrigger& captured)
 {
-	const uint32_t command = command_of(trigger);
-	const core::Tag tag = tag_of(trigger, captured, command);
 	const CapturedTable& table = *captured.table;
 	TransactionRecords& records = current_records();
 	if (records.given_up) {
 		records.lose(table.root);
 		return;
 	}
-	prepare_scratch();
+	const uint32_t command = command_of(trigger);
+	const uint32_t shape = records.number_shape(table);
+	const core::Tag tag = tag_of(trigger, captured, command, records.transaction);
+	prepare_scratch(&record);
 	appendStringInfoChar(&record, static_cast<char>(tag));
-	append_varint(&record, records.number_shape(table));
+	append_varint(&record, shape);
 	if (tag != core::Tag::truncate) {
 		const bool updated = TRIGGER_FIRED_BY_UPDATE(trigger.tg_event);
 		const int start = record.len;
@@ -163,6 +167,34 @@ void capture_row(const TriggerData& trigger, const CapturedTrigger& captured)
 			append_differences(&record, table, trigger.tg_trigslot, trigger.tg_newslot, start);
 	}
 	records.add(command, record.data, static_cast<uint32_t>(record.len));
+}
+
+// A type's function may write, and its writes would come here while a row is being printed.
+class Printing {
+ public:
+	Printing()
+	{
+		if (going_on_)
+			pg::raise(ERRCODE_OBJECT_IN_USE, "cannot change a table tracked by Plank while Plank prints a value",
+			          nullptr, "A type's output function and its cast to json must not write.");
+		going_on_ = true;
+	}
+	~Printing() { going_on_ = false; }
+	Printing(const Printing&) = delete;
+	Printing& operator=(const Printing&) = delete;
+
+ private:
+	static inline bool going_on_ = false;
+};
+
+// The entry of the trigger that fires: the same for all rows of a statement, for which PostgreSQL keeps `flinfo`.
+const CapturedTrigger& captured_by(FmgrInfo* flinfo, const TriggerData& trigger)
+{
+	const auto* known = static_cast<const CapturedTrigger*>(flinfo->fn_extra);
+	if (known && known->trigger == trigger.tg_trigger->tgoid && known->table->valid) return *known;
+	const CapturedTrigger& found = find_captured(trigger.tg_relation, *trigger.tg_trigger);
+	flinfo->fn_extra = const_cast<CapturedTrigger*>(&found);
+	return found;
 }
 
 Datum capture(PG_FUNCTION_ARGS)
@@ -176,10 +208,20 @@ Datum capture(PG_FUNCTION_ARGS)
 		pg::raise(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
 		          "plank.capture() must be an AFTER trigger, FOR EACH ROW except for TRUNCATE", nullptr,
 		          "Use plank.track() to track a table.");
-	const CapturedTrigger& captured = find_captured(trigger.tg_relation, *trigger.tg_trigger);
-	{
+	// Loaded by a session alone, Plank has no worker that could be told.
+	if (!pg::shared_state()) return PointerGetDatum(nullptr);
+	const Printing printing;
+	const CapturedTrigger& captured = captured_by(fcinfo->flinfo, trigger);
+	try {
 		const OutputSettings settings;
 		pg::call([&] { capture_row(trigger, captured); });
+	} catch (pg::Error& error) {
+		// PostgreSQL's limit of 1 GB for what is built in memory. The printers hold nothing but memory when they meet it,
+		// so the statement can go on.
+		if (error.sqlstate() != ERRCODE_PROGRAM_LIMIT_EXCEEDED) throw;
+		error.release();
+		add_reset(captured.table->root, "a row is too large");
+		return PointerGetDatum(nullptr);
 	}
 	records_grew();
 	return PointerGetDatum(nullptr);

@@ -33,7 +33,7 @@ void forget_relation(Datum, Oid relation)
 			entry->table.valid = false;
 }
 
-// A type, schema or trigger changed: names and outputs may have.
+// A type, schema or cast changed: names and outputs may have.
 void forget_all(Datum, int, uint32) { forget_relation(static_cast<Datum>(0), InvalidOid); }
 
 // May ereport; owns nothing.
@@ -51,6 +51,8 @@ void prepare_cache()
 	CacheRegisterRelcacheCallback(forget_relation, static_cast<Datum>(0));
 	CacheRegisterSyscacheCallback(TYPEOID, forget_all, static_cast<Datum>(0));
 	CacheRegisterSyscacheCallback(NAMESPACEOID, forget_all, static_cast<Datum>(0));
+	// A cast to json is how a type may be printed.
+	CacheRegisterSyscacheCallback(CASTSOURCETARGET, forget_all, static_cast<Datum>(0));
 	tables = made;
 }
 
@@ -87,9 +89,21 @@ core::Tag tag_of(const Trigger& trigger)
 	return core::Tag::truncate;
 }
 
+// The tracked table, for a look at it. A writer of a partition holds that partition's lock and not the tracked table's:
+// waiting for it while DDL has it and waits for the partition would be a deadlock that Plank brought in. So its lock is
+// taken when it is free; when it is not, what the partition's lock protects (columns, types, triggers) still stands.
 class OpenRelation {
  public:
-	explicit OpenRelation(Oid oid) : relation_(pg::call([&] { return relation_open(oid, AccessShareLock); })) {}
+	explicit OpenRelation(Oid oid)
+	    : relation_(pg::call([&] {
+		      (void)ConditionalLockRelationOid(oid, AccessShareLock);
+		      const Relation relation = RelationIdGetRelation(oid);
+		      if (!RelationIsValid(relation))
+			      ereport(ERROR,
+			              (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("tracked table with OID %u does not exist", oid)));
+		      return relation;
+	      }))
+	{}
 	~OpenRelation() { RelationClose(relation_); }
 	OpenRelation(const OpenRelation&) = delete;
 	OpenRelation& operator=(const OpenRelation&) = delete;
@@ -112,15 +126,18 @@ std::string encode_shape(const pg::TableDescription& description, const std::str
 }
 
 // Works a table out: everything of it lives in one memory context, dropped when the next one replaces it.
-void work_out(CapturedTable& table, Relation leaf, Oid root_oid)
+void work_out(CapturedTable& table, Relation leaf, const Trigger& trigger, Oid root_oid)
 {
 	const OpenRelation root(root_oid);
-	const pg::Tracking tracking = pg::read_tracking(root.get());
+	pg::Tracking tracking = pg::read_tracking(root.get(), trigger.tgfoid);
+	// Columns that must not leave the server are named in the arguments; a clone repeats its parent's.
+	if (!tracking.tracked && trigger.tgnargs > 1) tracking.columns = trigger.tgargs[1];
 	const pg::TableDescription description = pg::describe_table(root.get(), tracking.columns.c_str());
 	const std::string shape = encode_shape(description, tracking.notify);
 
 	pg::call([&] {
-		const MemoryContext memory = AllocSetContextCreate(CacheMemoryContext, "plank table", ALLOCSET_SMALL_SIZES);
+		// Short-lived until nothing can fail any more.
+		const MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "plank table", ALLOCSET_SMALL_SIZES);
 		auto* columns = static_cast<CapturedColumn*>(
 		    MemoryContextAllocZero(memory, sizeof(CapturedColumn) * (description.columns.size() + 1)));
 		AttrNumber last = 0;
@@ -144,6 +161,7 @@ void work_out(CapturedTable& table, Relation leaf, Oid root_oid)
 		auto* bytes = static_cast<char*>(MemoryContextAlloc(memory, shape.size() + 1));
 		memcpy(bytes, shape.data(), shape.size());
 
+		MemoryContextSetParent(memory, CacheMemoryContext);
 		if (table.memory) MemoryContextDelete(table.memory);
 		table.memory = memory;
 		table.leaf = RelationGetRelid(leaf);
@@ -161,7 +179,7 @@ void work_out(CapturedTable& table, Relation leaf, Oid root_oid)
 
 const CapturedTrigger& find_captured(Relation relation, const Trigger& trigger)
 {
-	pg::call(prepare_cache);
+	if (!tables) pg::call(prepare_cache);
 	bool found = false;
 	auto* entry = static_cast<CapturedTrigger*>(hash_search(triggers, &trigger.tgoid, HASH_FIND, &found));
 	if (found && entry->table->valid) return *entry;
@@ -178,7 +196,7 @@ const CapturedTrigger& find_captured(Relation relation, const Trigger& trigger)
 		// Set first: an invalidation that arrives while the table is worked out must not be lost.
 		table->valid = true;
 		try {
-			work_out(*table, relation, root);
+			work_out(*table, relation, trigger, root);
 		} catch (...) {
 			table->valid = false;
 			throw;

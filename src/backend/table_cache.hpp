@@ -45,7 +45,8 @@ struct CapturedTrigger {
 	CapturedTable* table;
 };
 
-// The entry of `trigger` on `relation`, worked out when it is not known yet. Throws pg::Error.
+// The entry of `trigger` on `relation`, worked out when it is not known yet. It stays where it is as long as the session
+// lives; what its table holds is good until the next call. Throws pg::Error.
 const CapturedTrigger& find_captured(Relation relation, const Trigger& trigger);
 
 }  // namespace plank::backend
