@@ -1,6 +1,7 @@
 // Reading tracked tables from the catalog. Runs in sessions and in the worker, inside a transaction.
 #include "pg/table.hpp"
 
+#include <string_view>
 #include <utility>
 
 #include "pg/encoding.hpp"
@@ -122,6 +123,15 @@ Oid key_index(Relation relation)
 	return index;
 }
 
+// The same in every session, whatever its search_path: a table's shape must not change with who writes. Types of
+// pg_catalog have no schema in front, all others have one.
+const char* type_name(Oid type, int32 typmod)
+{
+	const char* const name = format_type_extended(type, typmod, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+	constexpr std::string_view kCatalog = "pg_catalog.";
+	return std::string_view(name).starts_with(kCatalog) ? name + kCatalog.size() : name;
+}
+
 // All of describe_table that may ereport; the result lives in CurrentMemoryContext.
 PlainTable* describe(Relation relation, const char* columns)
 {
@@ -156,7 +166,7 @@ PlainTable* describe(Relation relation, const char* columns)
 		column.number = attribute->attnum;
 		column.type_oid = attribute->atttypid;
 		column.name = utf8_of(NameStr(attribute->attname));
-		column.type = utf8_of(format_type_with_typemod(attribute->atttypid, attribute->atttypmod));
+		column.type = utf8_of(type_name(attribute->atttypid, attribute->atttypmod));
 		column.numbers = find_number_place(attribute->atttypid);
 		column.key_place = key_place;
 	}
