@@ -47,8 +47,7 @@ std::string audience_key(const std::string& role, const std::vector<Subscription
 
 std::string position_text(const std::string& epoch, uint64_t xid) { return epoch + '-' + std::to_string(xid); }
 
-Audience::Audience(std::string key, std::string role, const std::vector<Subscription>& subscriptions)
-    : key_(std::move(key)), role_(std::move(role))
+Audience::Audience(std::string key, const std::vector<Subscription>& subscriptions) : key_(std::move(key))
 {
 	std::map<uint32_t, std::vector<const Subscription*>> by_table;
 	std::map<std::string, std::vector<std::string>> by_channel;
@@ -59,9 +58,11 @@ Audience::Audience(std::string key, std::string role, const std::vector<Subscrip
 			by_channel[subscription.channel].push_back(subscription.id);
 	}
 	for (const auto& [relation, watchers] : by_table) {
-		WatchedTable watched{relation, {}, {}};
-		for (const Subscription* watcher : watchers)
+		WatchedTable watched{relation, 0, {}, {}};
+		for (const Subscription* watcher : watchers) {
 			watched.ids.push_back(watcher->id);
+			watched.events |= watcher->events;
+		}
 		for (int op = 0; op < kOps; ++op) {
 			std::vector<std::string> as_json, as_text;
 			for (const Subscription* watcher : watchers)
@@ -88,20 +89,39 @@ const Audience::WatchedTable* Audience::table(uint32_t relation) const noexcept
 
 const Audience::WatchedChannel* Audience::channel(std::string_view name) const noexcept
 {
-	for (const WatchedChannel& watched : watched_channels_)
-		if (watched.channel == name) return &watched;
-	return nullptr;
+	const auto found = std::lower_bound(watched_channels_.begin(), watched_channels_.end(), name,
+	                                    [](const WatchedChannel& a, std::string_view b) { return a.channel < b; });
+	return found != watched_channels_.end() && found->channel == name ? &*found : nullptr;
+}
+
+// Either side may be long: an audience with a thousand channels, a transaction that speaks on a hundred thousand. So the
+// shorter one is looked up in the other.
+bool Audience::hears(const LogEntry& entry) const noexcept
+{
+	if (watched_channels_.size() < entry.channels.size())
+		return std::any_of(channels_.begin(), channels_.end(), [&](const std::string& name) {
+			return std::binary_search(entry.channels.begin(), entry.channels.end(), name);
+		});
+	return std::any_of(entry.channels.begin(), entry.channels.end(),
+	                   [&](const std::string& name) { return channel(name) != nullptr; });
 }
 
 bool Audience::watches(const LogEntry& entry) const noexcept
 {
-	for (const uint32_t relation : entry.relations)
-		if (table(relation)) return true;
-	for (const std::string& name : entry.channels)
-		if (channel(name)) return true;
+	for (const Touched& touched : entry.tables)
+		if (const WatchedTable* watched = table(touched.relation); watched && (watched->events & touched.ops))
+			return true;
+	if (!watched_channels_.empty() && !entry.channels.empty() && hears(entry)) return true;
 	for (const Reset& reset : entry.resets)
 		if (reset.relation == kAllTables ? !tables_.empty() : table(reset.relation) != nullptr) return true;
 	return entry.new_shape && table(entry.new_shape->relation);
+}
+
+Cursor Audience::skip(const TransactionLog& log, Cursor at, uint64_t until) const noexcept
+{
+	while (at.offset == 0 && at.entry < until && !watches(log.at(at.entry)))
+		++at.entry;
+	return at;
 }
 
 // Collects messages into one buffer: `[` m `,` m … `]`, or just m.
@@ -226,7 +246,8 @@ void Audience::render_resets(Writer& writer, const LogEntry& entry, const std::s
 
 Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until, const std::string& epoch) const
 {
-	Batch batch{from, from, nullptr, 0};
+	Batch batch;
+	batch.from = from;
 	Writer writer(log.at(from.entry).body_size() - from.offset);
 	Cursor at = from;
 	while (at.entry < until && writer.size() < kBatchSize) {
@@ -251,7 +272,7 @@ Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until, c
 		}
 		at = {at.entry + 1, 0};
 	}
-	batch.to = at;
+	batch.to = skip(log, at, until);
 	batch.frame = writer.finish();
 	return batch;
 }

@@ -1,5 +1,5 @@
-// An audience: all sessions of one role that watch exactly the same things under the same ids. What the log holds for it is rendered
-// once, as frames that all its sessions share.
+// An audience: all sessions of one role that watch exactly the same things under the same ids. What the log holds for it
+// is rendered once, as frames that all its sessions share.
 // Runs in the worker. Must not call PostgreSQL.
 #pragma once
 #ifdef POSTGRES_H
@@ -8,7 +8,6 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,22 +40,25 @@ struct Cursor {
 // Some messages for an audience, ready to be sent, and the places in the log between which they stand.
 struct Batch {
 	Cursor from, to;
-	FramePtr frame;              // null: nothing between the two concerns the audience
-	uint64_t entries_bytes = 0;  // bytes of log behind it, as Audience::bytes counts them
+	FramePtr frame;                     // null: nothing between the two concerns the audience, or see below
+	uint64_t entries_bytes = 0;         // bytes of log behind it, as Audience::bytes counts them
+	std::weak_ptr<const Frame> let_go;  // no longer kept, but there while a session is being sent it
+	uint64_t serial = 0;                // tells kept batches apart
 };
 
 class Audience {
  public:
-	Audience(std::string key, std::string role, const std::vector<Subscription>& subscriptions);
+	Audience(std::string key, const std::vector<Subscription>& subscriptions);
 
 	const std::string& key() const noexcept { return key_; }
-	const std::string& role() const noexcept { return role_; }
 	bool watches(const LogEntry& entry) const noexcept;
 	const std::vector<uint32_t>& relations() const noexcept { return relations_; }
 	const std::vector<std::string>& channels() const noexcept { return channels_; }
 
-	// Renders from `from` up to entry `until` (exclusive), about kBatchSize bytes at the most.
+	// Renders from `from` up to entry `until` (exclusive, beyond `from`), about kBatchSize bytes at the most.
 	Batch render(const TransactionLog& log, Cursor from, uint64_t until, const std::string& epoch) const;
+	// The first place from `at` on, up to entry `until`, where something concerns the audience.
+	Cursor skip(const TransactionLog& log, Cursor at, uint64_t until) const noexcept;
 
 	// Sessions that have all there was; hub.cpp keeps it.
 	std::vector<Session*> idle;
@@ -65,7 +67,7 @@ class Audience {
 	uint64_t last_woken = 0;  // number of the newest entry it was woken for
 	size_t members = 0;       // sessions whose audience it is
 	// Recent batches, newest last.
-	std::deque<Batch> batches;
+	std::vector<Batch> batches;
 
  private:
 	// The ids that get one operation of a table in one form, ready as the beginning of a change's JSON.
@@ -74,6 +76,7 @@ class Audience {
 	};
 	struct WatchedTable {
 		uint32_t relation;
+		OpSet events;  // of all its subscriptions
 		Heads heads;
 		std::vector<std::string> ids;
 	};
@@ -85,14 +88,15 @@ class Audience {
 
 	const WatchedTable* table(uint32_t relation) const noexcept;
 	const WatchedChannel* channel(std::string_view name) const noexcept;
+	bool hears(const LogEntry& entry) const noexcept;
 	bool render_changes(Writer& writer, const LogEntry& entry, Cursor& at) const;
 	void render_resets(Writer& writer, const LogEntry& entry, const std::string& position) const;
 
-	std::string key_, role_;
+	std::string key_;
 	std::vector<uint32_t> relations_;
 	std::vector<std::string> channels_;
-	std::vector<WatchedTable> tables_;
-	std::vector<WatchedChannel> watched_channels_;
+	std::vector<WatchedTable> tables_;              // by relation
+	std::vector<WatchedChannel> watched_channels_;  // by name
 };
 
 constexpr size_t kBatchSize = 256 * 1024;

@@ -13,10 +13,61 @@ namespace plank::core {
 
 namespace {
 
-void add_once(std::vector<uint32_t>& list, uint32_t value)
+constexpr const char* kLost =
+    "the transaction was too large for plank.notify_limit, or the notification queue too full";
+constexpr auto kLookAtSpill = std::chrono::seconds(1);
+
+// Each table once, in order; one for all tables stands for the rest.
+void tidy(std::vector<Reset>& resets)
 {
-	const auto place = std::lower_bound(list.begin(), list.end(), value);
-	if (place == list.end() || *place != value) list.insert(place, value);
+	std::stable_sort(resets.begin(), resets.end(),
+	                 [](const Reset& a, const Reset& b) { return a.relation < b.relation; });
+	const auto same = [](const Reset& a, const Reset& b) { return a.relation == b.relation; };
+	resets.erase(std::unique(resets.begin(), resets.end(), same), resets.end());
+	static_assert(kAllTables == 0);
+	if (!resets.empty() && resets.front().relation == kAllTables) resets.erase(resets.begin() + 1, resets.end());
+}
+
+// What a transaction says besides row changes: channels spoken on, tables to be reset.
+void read_extras(const Transaction& transaction, LogEntry& entry)
+{
+	std::vector<std::string_view> channels;
+	Reader reader(transaction.records());
+	Record record;
+	while (next_record(reader, record)) {
+		if (record.tag == Tag::message) {
+			if (channels.empty() || channels.back() != record.channel) channels.push_back(record.channel);
+		} else if (record.tag == Tag::reset) {
+			entry.resets.push_back({record.relation, std::string(record.reason)});
+		} else if (record.tag == Tag::lost) {
+			Reader relations(record.relations);
+			if (relations.done()) entry.resets.push_back({kAllTables, kLost});
+			while (!relations.done())
+				entry.resets.push_back({static_cast<uint32_t>(relations.varint()), kLost});
+		}
+	}
+	tidy(entry.resets);
+	std::sort(channels.begin(), channels.end());
+	channels.erase(std::unique(channels.begin(), channels.end()), channels.end());
+	entry.channels.assign(channels.begin(), channels.end());
+}
+
+// The tables a transaction changes. One may have several shapes in one transaction.
+std::vector<Touched> touched_tables(const Transaction& transaction)
+{
+	std::vector<Touched> tables;
+	for (size_t i = 0; i < transaction.ops.size(); ++i)
+		if (transaction.ops[i]) tables.push_back({transaction.shapes[i]->relation, transaction.ops[i]});
+	std::sort(tables.begin(), tables.end(), [](const Touched& a, const Touched& b) { return a.relation < b.relation; });
+	size_t kept = 0;
+	for (const Touched& touched : tables) {
+		if (kept && tables[kept - 1].relation == touched.relation)
+			tables[kept - 1].ops |= touched.ops;
+		else
+			tables[kept++] = touched;
+	}
+	tables.resize(kept);
+	return tables;
 }
 
 constexpr int64_t kAuthenticationDeadline = 10 * 1000000;
@@ -50,10 +101,11 @@ Session& Hub::open(Link& link, std::string name, std::string role)
 
 void Hub::close(Session& session) noexcept
 {
-	counters_.subscriptions -= session.subscriptions.size();
+	for (const Subscription& subscription : session.subscriptions)
+		unwatch(session, subscription);
 	leave_audience(session);
 	const auto forget = [&](auto& list) { list.erase(std::remove(list.begin(), list.end(), &session), list.end()); };
-	if (!session.requests.empty()) {
+	if (!session.requests.empty() && !session.stalled) {
 		forget(asking_);
 		forget(asking_later_);
 	}
@@ -76,50 +128,22 @@ void Hub::announce_shape(const ShapePtr& shape)
 	if (found == tables_.end()) return;
 	const ShapePtr known = std::exchange(found->second.shape, shape);
 	if (!known || known->identity == shape->identity) return;
+	settle();
 	LogEntry entry;
 	entry.new_shape = shape;
 	wake(append(std::move(entry)));
 }
 
-namespace {
-
-// What a transaction says besides row changes: channels spoken on, tables to be reset.
-void read_extras(const Transaction& transaction, LogEntry& entry)
-{
-	Reader reader(transaction.records());
-	Record record;
-	while (next_record(reader, record)) {
-		if (record.tag == Tag::message) {
-			if (std::find(entry.channels.begin(), entry.channels.end(), record.channel) == entry.channels.end())
-				entry.channels.emplace_back(record.channel);
-		} else if (record.tag == Tag::reset) {
-			const auto same = [&](const Reset& reset) { return reset.relation == record.relation; };
-			if (std::none_of(entry.resets.begin(), entry.resets.end(), same))
-				entry.resets.push_back({record.relation, std::string(record.reason)});
-		} else if (record.tag == Tag::lost) {
-			Reader relations(record.relations);
-			const std::string reason =
-			    "the transaction was too large for plank.notify_limit, or the notification queue too full";
-			if (relations.done()) entry.resets.push_back({kAllTables, reason});
-			while (!relations.done() && relations.ok())
-				entry.resets.push_back({static_cast<uint32_t>(relations.varint()), reason});
-		}
-	}
-}
-
-}  // namespace
-
 void Hub::deliver(Transaction&& transaction)
 {
 	settle();
 	LogEntry entry;
-	bool notices = false;
-	for (const ShapePtr& shape : transaction.shapes)
-		notices |= !shape->notify.empty();
+	entry.tables = touched_tables(transaction);
 	if (transaction.messages + transaction.others > 0) read_extras(transaction, entry);
-	for (size_t i = 0; i < transaction.shapes.size(); ++i) {
-		if (!transaction.used[i]) continue;
-		add_once(entry.relations, transaction.shapes[i]->relation);
+	bool notices = false;
+	for (size_t i = 0; i < transaction.ops.size(); ++i) {
+		if (!transaction.ops[i]) continue;
+		notices |= !transaction.shapes[i]->notify.empty();
 		announce_shape(transaction.shapes[i]);
 	}
 	++counters_.transactions;
@@ -162,6 +186,9 @@ void Hub::send_notices(const LogEntry& entry)
 void Hub::deliver_notify(const std::string& channel, std::string_view payload)
 {
 	settle();
+	++counters_.messages;
+	// It has no replay: what nobody hears needs no place in the log.
+	if (!channels_.contains(channel)) return;
 	LogEntry entry;
 	std::string content;
 	append_counted(content, channel);
@@ -172,7 +199,6 @@ void Hub::deliver_notify(const std::string& channel, std::string_view payload)
 	entry.transaction.committed_at = clock_();
 	entry.channels.push_back(channel);
 	entry.plain_notify = true;
-	++counters_.messages;
 	wake(append(std::move(entry)));
 }
 
@@ -188,17 +214,10 @@ void Hub::reset_all(const std::string& reason)
 void Hub::send_positions()
 {
 	const FramePtr frame = Frame::make(position_message(position()));
-	for (const auto& [key, audience] : audiences_) {
+	for (const auto& [key, audience] : audiences_)
 		// Whoever is busy hears of a newer position with what it is about to get.
-		for (Session* session : audience->idle) {
-			if (!session->waiting.empty() || session->closing) continue;
-			Waiting item;
-			item.reply = frame;
-			session->waiting.push_back(std::move(item));
-			session->reply_bytes += frame->size();
-			session->link.request_write();
-		}
-	}
+		for (Session* session : audience->idle)
+			if (session->waiting.empty()) queue_reply(*session, frame);
 }
 
 // Closing may call back and end the session at once, so the list is made first.
@@ -206,7 +225,11 @@ void Hub::close_all(const std::vector<Session*>& sessions, uint16_t code, std::s
 {
 	for (Session* session : sessions) {
 		session->closing = true;
-		if (!drain) session->waiting.clear();
+		if (!drain) {
+			session->waiting.clear();
+			session->reply_bytes = 0;
+			leave_audience(*session);
+		}
 		session->link.close(code, reason, drain);
 	}
 }
@@ -216,8 +239,8 @@ void Hub::end_role(const std::string& role, std::string_view reason)
 	std::vector<Session*> ended;
 	for (const auto& [key, session] : sessions_) {
 		if (session->role != role || session->closing) continue;
-		while (!session->subscriptions.empty())
-			end_subscription(*session, std::string(session->subscriptions.back().id), code::kNotAuthenticated, reason);
+		end_subscriptions(
+		    *session, [](const Subscription&) { return true; }, code::kNotAuthenticated, reason);
 		ended.push_back(session.get());
 	}
 	close_all(ended, kTokenInvalid, reason, true);
@@ -236,19 +259,27 @@ void Hub::close_unauthenticated()
 std::string Hub::trim()
 {
 	std::string error;
-	if (!log_.over_limits()) return error;
+	if (!log_.over_limits()) {
+		// Files that nobody needs any more go even when nothing new comes.
+		if (log_.spilled() == 0) return error;
+		const auto now = std::chrono::steady_clock::now();
+		if (now < look_at_spill_) return error;
+		look_at_spill_ = now + kLookAtSpill;
+	}
+	// What a session needs first is its first stretch, for they are in the log's order.
+	const auto needs = [](const Session& session) {
+		for (const Waiting& item : session.waiting)
+			if (item.audience) return item.at.entry;
+		return UINT64_MAX;
+	};
 	uint64_t needed = log_.end();
 	for (const auto& [key, session] : sessions_)
-		for (const Waiting& item : session->waiting)
-			if (item.audience) needed = std::min(needed, item.at.entry);
+		needed = std::min(needed, needs(*session));
 	const uint64_t first = log_.trim(needed, error);
 	if (first <= needed) return error;
 	std::vector<Session*> cut;
-	for (const auto& [key, session] : sessions_) {
-		const auto gone = [&](const Waiting& item) { return item.audience && item.at.entry < first; };
-		if (!session->closing && std::any_of(session->waiting.begin(), session->waiting.end(), gone))
-			cut.push_back(session.get());
-	}
+	for (const auto& [key, session] : sessions_)
+		if (needs(*session) < first) cut.push_back(session.get());
 	close_all(cut, kTooSlow, "what this client still needed has left the log", false);
 	return error;
 }

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "core/audience.hpp"
@@ -69,7 +70,9 @@ class Hub {
 	void reset_all(const std::string& reason);
 	// Answers requests until `deadline`; true when some are left. Uses the catalog.
 	bool process_requests(std::chrono::steady_clock::time_point deadline);
-	bool has_requests() const noexcept { return !asking_.empty() || !asking_later_.empty(); }
+	// True when there is something to be asked now, or soon (has_delayed_requests).
+	bool has_requests() const noexcept { return !asking_.empty() || has_delayed_requests(); }
+	bool has_delayed_requests() const noexcept { return !asking_later_.empty(); }
 	// Looks at every watched table and channel again and tells subscribers what changed; false when some table could not
 	// be looked at and it should be tried again. Uses the catalog.
 	bool look_again();
@@ -93,10 +96,15 @@ class Hub {
 	bool anybody_watches(uint32_t relation) const noexcept;
 
  private:
-	struct Table {
-		ShapePtr shape;  // as subscribers were told last
-		std::vector<AudiencePtr> audiences;
+	// Who watches a table or channel. The entry lives as long as a subscription or an audience does: new subscriptions
+	// have no audience until they are settled, ended ones still have.
+	struct Watched {
+		std::map<std::string, size_t> roles;  // and how many subscriptions each has
+		std::unordered_set<Audience*> audiences;
+		ShapePtr shape;  // a table's, as subscribers were told last
 	};
+	template <typename Key>
+	using WatchedMap = std::unordered_map<Key, Watched>;
 
 	// hub_requests.cpp
 	bool answer(Session& session, const Request& request);
@@ -104,10 +112,18 @@ class Hub {
 	bool subscribe_table(Session& session, const Request& request);
 	void start_subscription(Session& session, const Request& request, const ShapePtr& found);
 	void subscribe_channel(Session& session, const Request& request);
-	void end_subscription(Session& session, std::string_view id, std::string_view code, std::string_view message);
+	void add_subscription(Session& session, Subscription&& subscription);
+	void end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,
+	                       std::string_view code, std::string_view message);
+	void watch(const Session& session, const Subscription& subscription);
+	void unwatch(const Session& session, const Subscription& subscription) noexcept;
 	void end_where(const std::function<bool(const Session&, const Subscription&)>& ends, const char* code,
 	               std::string_view message);
 	void reply(Session& session, std::string&& text);
+	void queue_reply(Session& session, FramePtr frame);
+	static bool backed_up(const Session& session) noexcept;
+	static void pause_reading(Session& session) noexcept;
+	static void resume_reading(Session& session) noexcept;
 	void refuse(Session& session, Fault&& fault);
 	std::string position() const;
 
@@ -125,8 +141,9 @@ class Hub {
 	FramePtr join_replies(Session& session);
 	FramePtr render_next(Session& session);
 	void keep_batch(const AudiencePtr& audience, Batch&& batch);
-	void drop_oldest_batch() noexcept;
-	void pop_waiting(Session& session) noexcept;
+	static const Batch* find_batch(const Audience& audience, Cursor at, uint64_t until, FramePtr& frame) noexcept;
+	void let_oldest_batch_go() noexcept;
+	void pop_waiting(Session& session, size_t count);
 
 	// hub.cpp
 	void close_all(const std::vector<Session*>& sessions, uint16_t code, std::string_view reason, bool drain);
@@ -145,21 +162,38 @@ class Hub {
 	uint64_t last_xid_ = 0;
 
 	std::unordered_map<const Session*, std::unique_ptr<Session>> sessions_;
-	std::unordered_map<std::string, AudiencePtr> audiences_;
-	std::unordered_map<uint32_t, Table> tables_;
-	std::unordered_map<std::string, std::vector<AudiencePtr>> channels_;
+	std::unordered_map<std::string_view, AudiencePtr> audiences_;  // by the audience's own key
+	WatchedMap<uint32_t> tables_;
+	WatchedMap<std::string> channels_;
 
 	// Requests of one client that may wait before it is no longer read from, and how few let it be read again.
 	static constexpr size_t kRequestsPause = 64;
 	static constexpr size_t kRequestsResume = 16;
+	// The same for what waits for it: bytes of answers, and pieces of any kind.
+	static constexpr size_t kRepliesPause = 256 * 1024;
+	static constexpr size_t kRepliesResume = 64 * 1024;
+	static constexpr size_t kWaitingPause = 128;
+	static constexpr size_t kWaitingResume = 32;
+	// Subscriptions of sessions that change audience at once; more would make a turn too long.
+	static constexpr size_t kRegroupingWork = 4096;
 
-	std::deque<Session*> asking_;         // have requests
+	struct CachedBatch {
+		std::weak_ptr<Audience> audience;
+		uint64_t serial;
+	};
+
+	// Who has requests is in one of these, or stalled.
+	std::deque<Session*> asking_;
 	std::vector<Session*> asking_later_;  // asked about a table that DDL holds
 	std::chrono::steady_clock::time_point ask_again_at_{};
 	std::vector<Session*> regrouping_;
+	size_t regrouping_work_ = 0;
 	std::vector<Session*> starved_;
-	std::deque<std::weak_ptr<Audience>> cached_;  // whose batches are kept, oldest first
+	std::deque<CachedBatch> cached_;  // batches that are kept in memory, oldest first; some may be gone already
 	size_t cached_bytes_ = 0;
+	uint64_t last_batch_ = 0;
+	bool sent_ = false;  // something, in this turn
+	std::chrono::steady_clock::time_point look_at_spill_{};
 	std::chrono::steady_clock::time_point render_deadline_ = std::chrono::steady_clock::time_point::max();
 };
 

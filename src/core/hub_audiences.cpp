@@ -1,6 +1,7 @@
 // The hub's sending side: audiences, who is idle, and what the next frame is. Runs in the worker, partly inside network
 // callbacks. Must not call PostgreSQL.
 #include <algorithm>
+#include <utility>
 
 #include "core/hub.hpp"
 
@@ -13,7 +14,6 @@ namespace {
 constexpr size_t kCachedBatches = 4096;
 constexpr size_t kBatchesOfOne = 32;
 constexpr size_t kJoinedReplies = 64 * 1024;
-constexpr size_t kRepliesResume = 64 * 1024;
 
 }  // namespace
 
@@ -36,25 +36,44 @@ void Hub::leave_idle(Session& session) noexcept
 	session.place_in_idle = Session::kNotIdle;
 }
 
+void Hub::watch(const Session& session, const Subscription& subscription)
+{
+	Watched& watched = subscription.relation ? tables_[subscription.relation] : channels_[subscription.channel];
+	++watched.roles[session.role];
+	++counters_.subscriptions;
+}
+
+void Hub::unwatch(const Session& session, const Subscription& subscription) noexcept
+{
+	--counters_.subscriptions;
+	const auto leave = [&](auto& map, const auto& key) {
+		const auto found = map.find(key);
+		const auto role = found->second.roles.find(session.role);
+		if (--role->second == 0) found->second.roles.erase(role);
+		if (found->second.roles.empty() && found->second.audiences.empty()) map.erase(found);
+	};
+	if (subscription.relation)
+		leave(tables_, subscription.relation);
+	else
+		leave(channels_, subscription.channel);
+}
+
 // The audience's registrations go with its last session; a stretch in some queue may keep the object a little longer.
 void Hub::drop_audience(Audience& audience) noexcept
 {
-	const auto remove = [&](std::vector<AudiencePtr>& list) {
-		std::erase_if(list, [&](const AudiencePtr& other) { return other.get() == &audience; });
-		return list.empty();
+	const auto leave = [&](auto& map, const auto& key) {
+		const auto found = map.find(key);
+		found->second.audiences.erase(&audience);
+		if (found->second.roles.empty() && found->second.audiences.empty()) map.erase(found);
 	};
-	for (const uint32_t relation : audience.relations()) {
-		const auto found = tables_.find(relation);
-		if (found != tables_.end() && remove(found->second.audiences)) tables_.erase(found);
-	}
-	for (const std::string& channel : audience.channels()) {
-		const auto found = channels_.find(channel);
-		if (found != channels_.end() && remove(found->second)) channels_.erase(found);
-	}
+	for (const uint32_t relation : audience.relations())
+		leave(tables_, relation);
+	for (const std::string& channel : audience.channels())
+		leave(channels_, channel);
 	for (const Batch& batch : audience.batches)
-		cached_bytes_ -= batch.frame->size();
+		if (batch.frame) cached_bytes_ -= batch.frame->size();
 	audience.batches.clear();
-	audiences_.erase(std::string(audience.key()));
+	audiences_.erase(audience.key());
 }
 
 void Hub::leave_audience(Session& session) noexcept
@@ -69,17 +88,19 @@ void Hub::leave_audience(Session& session) noexcept
 void Hub::join_audience(Session& session)
 {
 	if (session.subscriptions.empty()) return;
-	const std::string key = audience_key(session.role, session.subscriptions);
-	AudiencePtr& slot = audiences_[key];
-	if (!slot) {
-		slot = std::make_shared<Audience>(key, session.role, session.subscriptions);
-		for (const uint32_t relation : slot->relations())
-			tables_[relation].audiences.push_back(slot);
-		for (const std::string& channel : slot->channels())
-			channels_[channel].push_back(slot);
+	std::string key = audience_key(session.role, session.subscriptions);
+	const auto found = audiences_.find(key);
+	AudiencePtr audience = found == audiences_.end() ? nullptr : found->second;
+	if (!audience) {
+		audience = std::make_shared<Audience>(std::move(key), session.subscriptions);
+		for (const uint32_t relation : audience->relations())
+			tables_[relation].audiences.insert(audience.get());
+		for (const std::string& channel : audience->channels())
+			channels_[channel].audiences.insert(audience.get());
+		audiences_.emplace(audience->key(), audience);
 	}
-	session.audience = slot;
-	++slot->members;
+	++audience->members;
+	session.audience = std::move(audience);
 	make_idle(session);
 }
 
@@ -98,52 +119,53 @@ void Hub::close_stretch(Session& session)
 void Hub::changed_subscriptions(Session& session)
 {
 	close_stretch(session);
+	regrouping_work_ += session.subscriptions.size() + 1;
 	if (session.regroup) return;
 	session.regroup = true;
 	regrouping_.push_back(&session);
 }
 
+// Must come before anything is logged: who has subscribed is to get it, who has unsubscribed is not.
 void Hub::settle()
 {
 	for (Session* session : regrouping_) {
 		session->regroup = false;
-		// Something may have been logged since, for the old audience.
-		close_stretch(*session);
-		// Joined before the old one is left, so that a table both watch keeps its entry and its announced shape.
+		// Joined before the old one is left, so that an audience whose only session comes back to it is not made again.
 		const AudiencePtr old = session->audience;
 		leave_idle(*session);
 		session->audience = nullptr;
-		join_audience(*session);
+		if (!session->closing) join_audience(*session);
 		if (old && --old->members == 0) drop_audience(*old);
 	}
 	regrouping_.clear();
+	regrouping_work_ = 0;
 }
 
 // --- Waking --------------------------------------------------------------------------------------------------------
 
 void Hub::wake(const LogEntry& entry)
 {
-	const auto wake_all = [&](const std::vector<AudiencePtr>& list) {
-		for (const AudiencePtr& audience : list)
+	const auto wake_all = [&](const std::unordered_set<Audience*>& list) {
+		for (Audience* audience : list)
 			wake(*audience, entry);
 	};
 	const auto wake_table = [&](uint32_t relation) {
 		const auto found = tables_.find(relation);
 		if (found != tables_.end()) wake_all(found->second.audiences);
 	};
-	for (const uint32_t relation : entry.relations)
-		wake_table(relation);
+	for (const Touched& touched : entry.tables)
+		wake_table(touched.relation);
 	for (const std::string& channel : entry.channels) {
 		const auto found = channels_.find(channel);
-		if (found != channels_.end()) wake_all(found->second);
+		if (found != channels_.end()) wake_all(found->second.audiences);
 	}
 	for (const Reset& reset : entry.resets) {
 		if (reset.relation != kAllTables) {
 			wake_table(reset.relation);
 			continue;
 		}
-		for (const auto& [relation, table] : tables_)
-			wake_all(table.audiences);
+		for (const auto& [key, audience] : audiences_)
+			wake(*audience, entry);
 	}
 	if (entry.new_shape) wake_table(entry.new_shape->relation);
 }
@@ -152,6 +174,7 @@ void Hub::wake(Audience& audience, const LogEntry& entry)
 {
 	if (audience.last_woken == entry.number) return;
 	audience.last_woken = entry.number;
+	if (!audience.watches(entry)) return;
 	const uint64_t before = audience.bytes;
 	audience.bytes += entry.body_size();
 	for (Session* session : audience.idle) {
@@ -171,6 +194,7 @@ void Hub::wake(Audience& audience, const LogEntry& entry)
 void Hub::begin_turn(std::chrono::steady_clock::time_point deadline)
 {
 	render_deadline_ = deadline;
+	sent_ = false;
 	std::vector<Session*> starved;
 	starved.swap(starved_);
 	for (Session* session : starved) {
@@ -179,10 +203,17 @@ void Hub::begin_turn(std::chrono::steady_clock::time_point deadline)
 	}
 }
 
-void Hub::pop_waiting(Session& session) noexcept
+// Takes what has been sent off the queue; a client that lagged may ask again.
+void Hub::pop_waiting(Session& session, size_t count)
 {
-	session.waiting.erase(session.waiting.begin());
+	session.waiting.erase(session.waiting.begin(), session.waiting.begin() + static_cast<ptrdiff_t>(count));
 	if (session.waiting.empty() && session.waiting.capacity() > 8) session.waiting.shrink_to_fit();
+	if (session.reply_bytes >= kRepliesResume || session.waiting.size() >= kWaitingResume) return;
+	if (session.stalled) {
+		session.stalled = false;
+		asking_.push_back(&session);
+	}
+	resume_reading(session);
 }
 
 // Several replies in a row leave in one frame.
@@ -193,8 +224,9 @@ FramePtr Hub::join_replies(Session& session)
 		bytes += session.waiting[count++].reply->size();
 	FramePtr frame = session.waiting.front().reply;
 	if (count > 1) {
-		std::string buffer(Frame::kHeadroom, '\0');
+		std::string buffer;
 		buffer.reserve(Frame::kHeadroom + bytes + count + 1);
+		buffer.append(Frame::kHeadroom, '\0');
 		for (size_t i = 0; i < count; ++i) {
 			buffer += i ? ',' : '[';
 			buffer += session.waiting[i].reply->text();
@@ -202,27 +234,39 @@ FramePtr Hub::join_replies(Session& session)
 		buffer += ']';
 		frame = Frame::adopt(std::move(buffer));
 	}
-	session.waiting.erase(session.waiting.begin(), session.waiting.begin() + static_cast<ptrdiff_t>(count));
 	session.reply_bytes -= bytes;
-	if (session.reading_paused && session.reply_bytes < kRepliesResume && session.requests.size() < kRequestsResume) {
-		session.reading_paused = false;
-		session.link.pause_reading(false);
-	}
+	pop_waiting(session, count);
 	return frame;
 }
 
 FramePtr Hub::next_frame(Session& session)
 {
-	if (session.starved) return nullptr;
+	// To a client that is being closed, nothing to send means that all was sent.
+	if (session.starved && !session.closing) return nullptr;
 	while (!session.waiting.empty()) {
-		// Sending costs about 8 µs a client, so replies and frames that are ready count too.
-		if (std::chrono::steady_clock::now() >= render_deadline_) {
+		// Sending costs about 8 µs a client, so replies and frames that are ready count too. At least one goes in each
+		// turn, or reading alone could use all turns up.
+		if (sent_ && !session.closing && std::chrono::steady_clock::now() >= render_deadline_) {
 			session.starved = true;
 			starved_.push_back(&session);
 			return nullptr;
 		}
+		sent_ = true;
 		if (session.waiting.front().reply) return join_replies(session);
 		if (FramePtr frame = render_next(session)) return frame;
+	}
+	return nullptr;
+}
+
+// A frame that another session of the audience was sent from the same place on, if it is still in memory.
+const Batch* Hub::find_batch(const Audience& audience, Cursor at, uint64_t until, FramePtr& frame) noexcept
+{
+	for (auto batch = audience.batches.rbegin(); batch != audience.batches.rend(); ++batch) {
+		if (batch->from != at) continue;
+		// One that ends within an entry must not reach into what a closed stretch does not hold.
+		if (batch->to.entry > until || (batch->to.entry == until && batch->to.offset > 0)) continue;
+		frame = batch->frame ? batch->frame : batch->let_go.lock();
+		if (frame) return &*batch;
 	}
 	return nullptr;
 }
@@ -231,52 +275,61 @@ FramePtr Hub::next_frame(Session& session)
 FramePtr Hub::render_next(Session& session)
 {
 	Waiting& stretch = session.waiting.front();
-	Audience& audience = *stretch.audience;
 	const uint64_t until = std::min(stretch.until, log_.end());
 	FramePtr frame;
 	const auto advance = [&](const Batch& batch) {
-		frame = batch.frame;
 		stretch.at = batch.to;
 		stretch.bytes_at += batch.entries_bytes;
 	};
-	const auto usable = [&](const Batch& batch) { return batch.from == stretch.at && batch.to.entry <= until; };
-	const auto found = std::find_if(audience.batches.rbegin(), audience.batches.rend(), usable);
-	if (found != audience.batches.rend()) {
-		advance(*found);
+	if (const Batch* batch = find_batch(*stretch.audience, stretch.at, until, frame)) {
+		advance(*batch);
 	} else {
-		Batch batch = audience.render(log_, stretch.at, until, epoch_);
-		advance(batch);
-		if (frame) keep_batch(stretch.audience, std::move(batch));
+		Batch made = stretch.audience->render(log_, stretch.at, until, epoch_);
+		frame = made.frame;
+		advance(made);
+		if (frame) keep_batch(stretch.audience, std::move(made));
 	}
-	if (stretch.at.entry >= until && stretch.at.offset == 0) {
+	// A batch may have been made when the log was shorter. A stretch always stands at something that concerns it, so that
+	// its client is cut for nothing else.
+	stretch.at = stretch.audience->skip(log_, stretch.at, until);
+	if (stretch.at == Cursor{until, 0}) {
 		const bool open = stretch.until == Waiting::kOpen;
-		pop_waiting(session);
 		if (open) make_idle(session);
+		pop_waiting(session, 1);
 	}
 	return frame;
 }
 
 void Hub::keep_batch(const AudiencePtr& audience, Batch&& batch)
 {
+	// With one session there is nobody to share with; with none the audience is no longer registered.
+	if (audience->members < 2) return;
+	batch.serial = ++last_batch_;
 	cached_bytes_ += batch.frame->size();
+	cached_.push_back({audience, batch.serial});
 	audience->batches.push_back(std::move(batch));
-	cached_.push_back(audience);
 	if (audience->batches.size() > kBatchesOfOne) {
-		cached_bytes_ -= audience->batches.front().frame->size();
-		audience->batches.pop_front();
+		const Batch& oldest = audience->batches.front();
+		if (oldest.frame) cached_bytes_ -= oldest.frame->size();
+		audience->batches.erase(audience->batches.begin());
 	}
-	while (cached_.size() > kCachedBatches || cached_bytes_ > limits_.log.memory / 4)
-		drop_oldest_batch();
+	// The newest stays however large it is: all other sessions of the audience are about to need it.
+	while (cached_.size() > 1 && (cached_.size() > kCachedBatches || cached_bytes_ > limits_.log.memory / 4))
+		let_oldest_batch_go();
 }
 
-// An audience may have dropped batches of its own accord; then a newer one of it goes, which costs a rendering at most.
-void Hub::drop_oldest_batch() noexcept
+void Hub::let_oldest_batch_go() noexcept
 {
-	const AudiencePtr audience = cached_.front().lock();
+	const CachedBatch oldest = std::move(cached_.front());
 	cached_.pop_front();
-	if (!audience || audience->batches.empty()) return;
-	cached_bytes_ -= audience->batches.front().frame->size();
-	audience->batches.pop_front();
+	const AudiencePtr audience = oldest.audience.lock();
+	if (!audience) return;
+	for (Batch& batch : audience->batches) {
+		if (batch.serial != oldest.serial) continue;
+		cached_bytes_ -= batch.frame->size();
+		batch.let_go = std::exchange(batch.frame, nullptr);
+		return;
+	}
 }
 
 size_t Hub::waiting(const Session& session) const noexcept

@@ -1,6 +1,8 @@
 // The hub's asking side: what clients ask and the answers. `receive` runs inside network callbacks, the rest in the
 // worker's loop, where the catalog may be asked. Must not call PostgreSQL itself.
 #include <algorithm>
+#include <functional>
+#include <set>
 
 #include "core/hub.hpp"
 #include "core/reply.hpp"
@@ -9,7 +11,6 @@ namespace plank::core {
 
 namespace {
 
-constexpr size_t kRepliesPause = 256 * 1024;
 constexpr size_t kLongestChannel = 63;
 constexpr auto kAskAgain = std::chrono::milliseconds(50);
 
@@ -24,19 +25,37 @@ constexpr const char* kRowSecurity = "tables with row security are not supported
 
 }  // namespace
 
-void Hub::reply(Session& session, std::string&& text)
+bool Hub::backed_up(const Session& session) noexcept
+{
+	return session.reply_bytes > kRepliesPause || session.waiting.size() > kWaitingPause;
+}
+
+void Hub::pause_reading(Session& session) noexcept
+{
+	if (session.reading_paused) return;
+	session.reading_paused = true;
+	session.link.pause_reading(true);
+}
+
+void Hub::resume_reading(Session& session) noexcept
+{
+	if (!session.reading_paused || session.requests.size() >= kRequestsResume || backed_up(session)) return;
+	session.reading_paused = false;
+	session.link.pause_reading(false);
+}
+
+void Hub::queue_reply(Session& session, FramePtr frame)
 {
 	close_stretch(session);
+	session.reply_bytes += frame->size();
 	Waiting item;
-	item.reply = Frame::make(text);
-	session.reply_bytes += text.size();
+	item.reply = std::move(frame);
 	session.waiting.push_back(std::move(item));
-	if (session.reply_bytes > kRepliesPause && !session.reading_paused) {
-		session.reading_paused = true;
-		session.link.pause_reading(true);
-	}
+	if (backed_up(session)) pause_reading(session);
 	session.link.request_write();
 }
+
+void Hub::reply(Session& session, std::string&& text) { queue_reply(session, Frame::make(text)); }
 
 void Hub::refuse(Session& session, Fault&& fault)
 {
@@ -63,10 +82,7 @@ void Hub::receive(Session& session, std::string_view text)
 		asking_.push_back(&session);
 	}
 	session.requests.push_back(std::move(parsed));
-	if (session.requests.size() >= kRequestsPause && !session.reading_paused) {
-		session.reading_paused = true;
-		session.link.pause_reading(true);
-	}
+	if (session.requests.size() >= kRequestsPause) pause_reading(session);
 }
 
 bool Hub::process_requests(std::chrono::steady_clock::time_point deadline)
@@ -80,22 +96,36 @@ bool Hub::process_requests(std::chrono::steady_clock::time_point deadline)
 	while (!asking_.empty() && std::chrono::steady_clock::now() < deadline) {
 		Session& session = *asking_.front();
 		asking_.pop_front();
+		// Who does not take its answers gets no more of them; pop_waiting brings it back.
+		if (backed_up(session)) {
+			session.stalled = true;
+			continue;
+		}
 		std::variant<Request, Fault> next = std::move(session.requests.front());
 		session.requests.pop_front();
-		if (auto* fault = std::get_if<Fault>(&next)) {
-			refuse(session, std::move(*fault));
-		} else if (!answer(session, std::get<Request>(next))) {
+		bool answered = true;
+		try {
+			if (auto* fault = std::get_if<Fault>(&next))
+				refuse(session, std::move(*fault));
+			else
+				answered = answer(session, std::get<Request>(next));
+		} catch (...) {
+			// The catalog's trouble is the worker's to report; the client is answered and goes on.
+			const auto* request = std::get_if<Request>(&next);
+			refuse(session,
+			       {request ? request->id : "", code::kInternalError, "the request could not be answered", "", ""});
+			if (!session.requests.empty()) asking_.push_back(&session);
+			throw;
+		}
+		if (!answered) {
 			session.requests.push_front(std::move(next));
 			if (asking_later_.empty()) ask_again_at_ = now + kAskAgain;
 			asking_later_.push_back(&session);
 			continue;
 		}
 		if (!session.requests.empty()) asking_.push_back(&session);
-		if (session.reading_paused && session.requests.size() < kRequestsResume &&
-		    session.reply_bytes < kRepliesPause) {
-			session.reading_paused = false;
-			session.link.pause_reading(false);
-		}
+		resume_reading(session);
+		if (regrouping_work_ > kRegroupingWork) settle();
 	}
 	settle();
 	return !asking_.empty();
@@ -117,7 +147,8 @@ bool Hub::answer(Session& session, const Request& request)
 	} else if (!session.find(request.id)) {
 		refuse(session, {request.id, code::kInvalidParameter, "no subscription has this id", "", ""});
 	} else {
-		end_subscription(session, request.id, "", "");
+		end_subscriptions(
+		    session, [&](const Subscription& subscription) { return subscription.id == request.id; }, "", "");
 	}
 	return true;
 }
@@ -175,12 +206,17 @@ void Hub::start_subscription(Session& session, const Request& request, const Sha
 	subscription.numbers_as_text = request.numbers_as_text;
 	subscription.since = clock_();
 	announce_shape(found);
-	ShapePtr& shape = tables_[found->relation].shape;
+	add_subscription(session, std::move(subscription));
+	ShapePtr& shape = tables_.at(found->relation).shape;
 	if (!shape) shape = found;
-	session.subscriptions.push_back(std::move(subscription));
-	++counters_.subscriptions;
-	changed_subscriptions(session);
 	reply(session, subscribed_message(request.id, *found, position()));
+}
+
+void Hub::add_subscription(Session& session, Subscription&& subscription)
+{
+	watch(session, subscription);
+	session.subscriptions.push_back(std::move(subscription));
+	changed_subscriptions(session);
 }
 
 void Hub::subscribe_channel(Session& session, const Request& request)
@@ -192,74 +228,74 @@ void Hub::subscribe_channel(Session& session, const Request& request)
 	subscription.id = request.id;
 	subscription.channel = request.channel;
 	subscription.since = clock_();
-	session.subscriptions.push_back(std::move(subscription));
-	++counters_.subscriptions;
-	changed_subscriptions(session);
+	add_subscription(session, std::move(subscription));
 	reply(session, channel_subscribed_message(request.id, request.channel, position()));
 }
 
-void Hub::end_subscription(Session& session, std::string_view id, std::string_view code, std::string_view message)
+void Hub::end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,
+                            std::string_view code, std::string_view message)
 {
-	const std::string ended(id);
-	std::erase_if(session.subscriptions, [&](const Subscription& subscription) { return subscription.id == ended; });
-	--counters_.subscriptions;
+	std::vector<Subscription>& all = session.subscriptions;
+	const auto first = std::stable_partition(all.begin(), all.end(), std::not_fn(ends));
+	if (first == all.end()) return;
+	const std::vector<Subscription> ended(std::make_move_iterator(first), std::make_move_iterator(all.end()));
+	all.erase(first, all.end());
 	changed_subscriptions(session);
-	reply(session, unsubscribed_message(ended, code, message));
+	for (const Subscription& subscription : ended) {
+		unwatch(session, subscription);
+		reply(session, unsubscribed_message(subscription.id, code, message));
+	}
 }
 
 // What a table's or channel's subscribers with one role are to hear when it is no longer theirs.
 void Hub::end_where(const std::function<bool(const Session&, const Subscription&)>& ends, const char* code,
                     std::string_view message)
 {
-	for (const auto& [key, session] : sessions_) {
-		std::vector<std::string> ids;
-		for (const Subscription& subscription : session->subscriptions)
-			if (ends(*session, subscription)) ids.push_back(subscription.id);
-		for (const std::string& id : ids)
-			end_subscription(*session, id, code, message);
-	}
+	for (const auto& [key, session] : sessions_)
+		end_subscriptions(
+		    *session, [&](const Subscription& subscription) { return ends(*session, subscription); }, code, message);
 }
 
 bool Hub::look_again()
 {
 	settle();
-	std::erase_if(tables_, [](const auto& table) { return table.second.audiences.empty(); });
-	std::map<std::pair<std::string, uint32_t>, Access> by_table;
-	std::map<std::pair<std::string, std::string>, bool> by_channel;
-	for (const auto& [key, audience] : audiences_) {
-		for (const uint32_t relation : audience->relations())
-			by_table.try_emplace({audience->role(), relation}, Access::granted);
-		for (const std::string& channel : audience->channels())
-			by_channel.try_emplace({audience->role(), channel}, true);
-	}
-	bool complete = true, table_lost = false, channel_lost = false;
-	for (auto& [question, access] : by_table) {
-		const TableAnswer answer = catalog_.look_again(question.first, question.second);
+	std::vector<std::pair<std::string, uint32_t>> tables;
+	std::vector<std::pair<std::string, std::string>> channels;
+	for (const auto& [relation, watched] : tables_)
+		for (const auto& [role, count] : watched.roles)
+			tables.emplace_back(role, relation);
+	for (const auto& [channel, watched] : channels_)
+		for (const auto& [role, count] : watched.roles)
+			channels.emplace_back(role, channel);
+
+	bool complete = true;
+	std::map<std::pair<std::string_view, uint32_t>, Access> lost_tables;
+	for (const auto& [role, relation] : tables) {
+		const TableAnswer answer = catalog_.look_again(role, relation);
 		// Busy or failed tells nothing: the next look will.
 		complete &= answer.access != Access::busy && answer.access != Access::failed;
 		if (answer.access == Access::granted) announce_shape(answer.shape);
-		if (answer.access == Access::absent || answer.access == Access::row_security) {
-			access = answer.access;
-			table_lost = true;
-		}
+		if (answer.access == Access::absent || answer.access == Access::row_security)
+			lost_tables.emplace(std::pair(std::string_view(role), relation), answer.access);
 	}
-	for (auto& [question, heard] : by_channel) {
-		heard = catalog_.may_hear(question.first, question.second);
-		channel_lost |= !heard;
-	}
-	if (table_lost) {
-		const auto answers = [&](Access access) {
-			return [&by_table, access](const Session& session, const Subscription& subscription) {
-				return subscription.relation && by_table.at({session.role, subscription.relation}) == access;
-			};
+	std::set<std::pair<std::string_view, std::string_view>> lost_channels;
+	for (const auto& [role, channel] : channels)
+		if (!catalog_.may_hear(role, channel)) lost_channels.emplace(role, channel);
+
+	const auto lost = [&](Access access) {
+		return [&lost_tables, access](const Session& session, const Subscription& subscription) {
+			const auto found = lost_tables.find({session.role, subscription.relation});
+			return found != lost_tables.end() && found->second == access;
 		};
-		end_where(answers(Access::absent), code::kUndefinedTable, table_absent("").message);
-		end_where(answers(Access::row_security), code::kNotSupported, kRowSecurity);
+	};
+	if (!lost_tables.empty()) {
+		end_where(lost(Access::absent), code::kUndefinedTable, table_absent("").message);
+		end_where(lost(Access::row_security), code::kNotSupported, kRowSecurity);
 	}
-	if (channel_lost)
+	if (!lost_channels.empty())
 		end_where(
 		    [&](const Session& session, const Subscription& subscription) {
-			    return !subscription.relation && !by_channel.at({session.role, subscription.channel});
+			    return !subscription.relation && lost_channels.contains({session.role, subscription.channel});
 		    },
 		    code::kInsufficientPrivilege, "channel is not exposed to this role");
 	settle();

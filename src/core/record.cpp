@@ -142,12 +142,12 @@ bool read_body(Transaction& transaction, ShapeCache& shapes)
 	}
 	if (!reader.ok()) return false;
 	transaction.records_at = static_cast<size_t>(reader.at() - transaction.body.data());
-	transaction.used.assign(transaction.shapes.size(), false);
+	transaction.ops.assign(transaction.shapes.size(), 0);
 	Record record;
 	while (next_record(reader, record)) {
 		if (record.is_change()) {
 			if (!check_change(record, transaction.shapes)) return false;
-			transaction.used[record.shape] = true;
+			transaction.ops[record.shape] |= op_bit(record.op);
 			++transaction.changes;
 		} else if (record.tag == Tag::message) {
 			++transaction.messages;

@@ -76,7 +76,7 @@ struct Transaction {
 
 	uint64_t changes = 0, messages = 0;
 	uint64_t others = 0;     // resets and lost markers
-	std::vector<bool> used;  // which shapes have changes
+	std::vector<OpSet> ops;  // what is done with each shape
 
 	std::string_view records() const noexcept { return std::string_view(body).substr(records_at); }
 };
@@ -95,7 +95,7 @@ class ShapeCache {
 	std::unordered_map<std::string, ShapePtr, Hash, std::equal_to<>> shapes_;
 };
 
-// Checks the whole body and fills shapes, records_at, used and the counts; false when it is no body.
+// Checks the whole body and fills shapes, records_at, ops and the counts; false when it is no body.
 bool read_body(Transaction& transaction, ShapeCache& shapes);
 
 // Writing, for the worker's own records and for tests; the capture side writes the same bytes into PostgreSQL's memory.

@@ -6,7 +6,7 @@
 #endif
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -63,10 +63,12 @@ class Session {
 	bool starved = false;             // has something to send, and the turn's time is over
 	bool closing = false;
 	bool reading_paused = false;
+	bool stalled = false;  // its requests wait until it has taken the answers to former ones
 
 	std::vector<Waiting> waiting;  // first is next; short, for most clients empty
 	size_t reply_bytes = 0;
-	std::deque<std::variant<Request, Fault>> requests;  // asked and not yet answered
+	// Asked and not yet answered. A list takes no memory while it is empty, unlike a deque.
+	std::list<std::variant<Request, Fault>> requests;
 
 	static constexpr size_t kNotIdle = SIZE_MAX;
 

@@ -13,7 +13,7 @@ constexpr size_t kSmallest = 16 * 1024;
 size_t memory_of(const LogEntry& entry)
 {
 	size_t size = sizeof(LogEntry) + entry.transaction.body.capacity();
-	size += entry.relations.capacity() * sizeof(uint32_t) + entry.transaction.shapes.capacity() * sizeof(ShapePtr);
+	size += entry.tables.capacity() * sizeof(Touched) + entry.transaction.shapes.capacity() * sizeof(ShapePtr);
 	for (const std::string& channel : entry.channels)
 		size += sizeof channel + channel.capacity();
 	for (const Reset& reset : entry.resets)
@@ -43,7 +43,9 @@ void TransactionLog::drop_first() noexcept
 
 uint64_t TransactionLog::trim(uint64_t needed, std::string& error)
 {
-	while (memory_ > limits_.memory && first_ < needed && first_ < end())
+	// Some more than must go, for every look at what is needed costs a look at all clients. A file is not kept for history.
+	const size_t keep = memory_ > limits_.memory ? limits_.memory - limits_.memory / 16 : limits_.memory;
+	while (first_ < needed && first_ < end() && (memory_ > keep || entries_.front().spilled))
 		drop_first();
 
 	spill_next_ = std::max(spill_next_, first_);
@@ -67,6 +69,7 @@ uint64_t TransactionLog::trim(uint64_t needed, std::string& error)
 	while (spilled_ > limits_.spill && first_ < end())
 		drop_first();
 	spill_next_ = std::max(spill_next_, first_);
+	trim_at_ = memory_ + limits_.memory / 16;
 	return first_;
 }
 

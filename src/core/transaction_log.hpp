@@ -7,9 +7,9 @@
 #error "core/ must not see PostgreSQL"
 #endif
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,12 +27,18 @@ struct Reset {
 	std::string reason;
 };
 
+// A table that has changes in an entry, and which.
+struct Touched {
+	uint32_t relation;
+	OpSet ops;
+};
+
 struct LogEntry {
 	uint64_t number = 0;
 	Transaction transaction;                   // without changes for a mere reset or shape
 	std::shared_ptr<const SpillFile> spilled;  // set: `transaction.body` is empty and lives there
-	std::vector<uint32_t> relations;           // that have changes here, sorted
-	std::vector<std::string> channels;
+	std::vector<Touched> tables;               // sorted by relation
+	std::vector<std::string> channels;         // that have messages here, sorted
 	std::vector<Reset> resets;
 	ShapePtr new_shape;         // the table's shape from here on: `subscribed` is said again
 	bool plain_notify = false;  // of another application's NOTIFY
@@ -56,7 +62,11 @@ class TransactionLog {
 	};
 
 	explicit TransactionLog(Limits limits) : limits_(std::move(limits)) {}
-	void set_limits(Limits limits) { limits_ = std::move(limits); }
+	void set_limits(Limits limits)
+	{
+		limits_ = std::move(limits);
+		trim_at_ = 0;
+	}
 
 	// Numbers of entries: first() .. end() - 1 are there.
 	uint64_t first() const noexcept { return first_; }
@@ -70,7 +80,7 @@ class TransactionLog {
 
 	size_t memory() const noexcept { return memory_; }
 	size_t spilled() const noexcept { return spilled_; }
-	bool over_limits() const noexcept { return memory_ > limits_.memory; }
+	bool over_limits() const noexcept { return memory_ > std::max(trim_at_, limits_.memory); }
 
  private:
 	void drop_first() noexcept;
@@ -80,6 +90,7 @@ class TransactionLog {
 	uint64_t first_ = 1;
 	uint64_t spill_next_ = 1;  // entries below are spilled or small enough to stay
 	size_t memory_ = 0, spilled_ = 0;
+	size_t trim_at_ = 0;  // when trimming could not reach the limit: what is worth the next look at all clients
 };
 
 }  // namespace plank::core

@@ -1,0 +1,198 @@
+// What the hub talks to, for tests: a catalog that is a map, and links that remember what they were told.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/hub.hpp"
+#include "records.hpp"
+
+namespace plank::test {
+
+class FakeCatalog final : public core::Catalog {
+ public:
+	struct Table {
+		core::ShapePtr shape;
+		std::map<std::string, core::Access> access;  // by role; otherwise granted
+	};
+	std::map<std::string, Table> tables;                            // by "schema.name"
+	std::set<std::pair<std::string, std::string>> hidden_channels;  // of a role
+	bool throws = false;
+	std::function<void()> before_find;  // DDL between two look-ups
+
+	core::TableAnswer find_table(const std::string& role, const core::QualifiedName& name) override
+	{
+		if (throws) throw std::runtime_error("the catalog is away");
+		if (before_find) before_find();
+		const auto found = tables.find(name.schema + "." + name.name);
+		return found == tables.end() ? core::TableAnswer{} : answer(role, found->second);
+	}
+	core::TableAnswer look_again(const std::string& role, uint32_t relation) override
+	{
+		for (const auto& [name, table] : tables)
+			if (table.shape->relation == relation) return answer(role, table);
+		return {};
+	}
+	std::vector<core::ShapePtr> readable_tables(const std::string& role) override
+	{
+		std::vector<core::ShapePtr> shapes;
+		for (const auto& [name, table] : tables)
+			if (answer(role, table).access == core::Access::granted) shapes.push_back(table.shape);
+		return shapes;
+	}
+	bool may_hear(const std::string& role, const std::string& channel) override
+	{
+		return !hidden_channels.contains({role, channel});
+	}
+
+ private:
+	static core::TableAnswer answer(const std::string& role, const Table& table)
+	{
+		const auto access = table.access.find(role);
+		if (access == table.access.end() || access->second == core::Access::granted)
+			return {core::Access::granted, table.shape, ""};
+		return {access->second, nullptr, access->second == core::Access::failed ? "broken" : ""};
+	}
+};
+
+// A connection as the network layer keeps it: `ready` until next_frame has nothing more.
+class FakeLink final : public core::Link {
+ public:
+	bool ready = false;
+	bool paused = false;
+	uint16_t closed = 0;  // the close code
+	bool drains = false;
+
+	void request_write() noexcept override { ready = true; }
+	void pause_reading(bool pause) noexcept override
+	{
+		EXPECT_NE(paused, pause) << "told twice";
+		paused = pause;
+	}
+	void close(uint16_t code, std::string_view, bool drain) noexcept override
+	{
+		// Like net/: the first code stays, and a client that drains may still be cut.
+		if (!closed) closed = code;
+		drains = drain;
+		ready = true;
+	}
+};
+
+// A hub with its surroundings and clients, each of which reads all that waits when asked to.
+class HubFixture : public testing::Test {
+ protected:
+	struct Client {
+		FakeLink link;
+		core::Session* session = nullptr;
+	};
+
+	static core::HubLimits limits()
+	{
+		core::HubLimits limits;
+		limits.log.directory = testing::TempDir();
+		return limits;
+	}
+
+	FakeCatalog catalog;
+	int64_t now = 0;
+	core::Hub hub{"e", limits(), catalog, [this] { return now; }};
+	core::ShapeCache shapes;
+	std::vector<std::unique_ptr<Client>> clients;
+
+	core::Shape table(uint32_t relation, const std::string& name, const std::string& notify = "")
+	{
+		core::Shape shape = shape_of(relation, "public." + name, {{"id", "integer"}, {"v", "text"}}, {0});
+		shape.notify = notify;
+		shape.derive();
+		catalog.tables["public." + name].shape = std::make_shared<core::Shape>(shape);
+		return shape;
+	}
+	Client& connect(const std::string& role = "web")
+	{
+		clients.push_back(std::make_unique<Client>());
+		Client& client = *clients.back();
+		client.session = &hub.open(client.link, "s" + std::to_string(clients.size()), role);
+		read(client);
+		return client;
+	}
+	// The table as it is from now on: with another column.
+	core::Shape add_column(const std::string& name)
+	{
+		core::ShapePtr& shape = catalog.tables.at("public." + name).shape;
+		core::Shape changed = *shape;
+		changed.columns.push_back({"c" + std::to_string(changed.columns.size()), "text"});
+		changed.derive();
+		shape = std::make_shared<core::Shape>(changed);
+		return changed;
+	}
+	void answer() { hub.process_requests(std::chrono::steady_clock::time_point::max()); }
+	void ask(Client& client, const std::string& text)
+	{
+		hub.receive(*client.session, text);
+		answer();
+	}
+	void subscribe(Client& client, const std::string& id, const std::string& table, const std::string& more = "")
+	{
+		ask(client, R"({"type":"subscribe","id":")" + id + R"(","table":")" + table + "\"" + more + "}");
+	}
+	void subscribe_channel(Client& client, const std::string& id, const std::string& channel)
+	{
+		ask(client, R"({"type":"subscribe","id":")" + id + R"(","channel":")" + channel + "\"}");
+	}
+	void deliver(uint64_t xid, const Body& body)
+	{
+		std::optional<core::Transaction> transaction = body.transaction(xid, shapes, now);
+		ASSERT_TRUE(transaction);
+		hub.deliver(std::move(*transaction));
+	}
+	void deliver_row(uint64_t xid, const core::Shape& shape, const std::string& value = "\"x\"")
+	{
+		Body body;
+		body.row(core::Tag::insert, body.shape(shape), {"1", value});
+		deliver(xid, body);
+	}
+	// One client's next frame, or "".
+	std::string frame(Client& client)
+	{
+		if (!client.link.ready) return "";
+		const core::FramePtr next = hub.next_frame(*client.session);
+		if (!next) client.link.ready = false;
+		return next ? std::string(next->text()) : "";
+	}
+	// All that waits for one client, a word for each message: type, id or xid, code.
+	std::string read(Client& client)
+	{
+		std::string told;
+		for (std::string text = frame(client); !text.empty(); text = frame(client)) {
+			const Json root = parse(text);
+			EXPECT_TRUE(root) << text;
+			if (json_is_array(root.get()))
+				for (size_t i = 0; i < json_array_size(root.get()); ++i)
+					told += word(json_array_get(root.get(), i));
+			else
+				told += word(root.get());
+		}
+		if (!told.empty()) told.pop_back();
+		return told;
+	}
+
+ private:
+	static std::string word(const json_t* message)
+	{
+		std::string word = text_of(message, "type");
+		for (const char* name : {"id", "xid", "code"})
+			if (!text_of(message, name).empty()) word += ":" + text_of(message, name);
+		if (json_is_true(json_object_get(message, "more"))) word += "+";
+		return word + " ";
+	}
+};
+
+}  // namespace plank::test
