@@ -81,7 +81,7 @@ BEGIN
 		UPDATE public.items SET price = round(price * (0.9 + random() * 0.2)::numeric, 2) + 0.01
 			WHERE id = (SELECT id FROM public.items ORDER BY random() LIMIT 1);
 		RETURN 'price';
-	ELSIF chance < 0.97 THEN
+	ELSIF chance < 0.98 THEN
 		-- A customer changes their mind: nobody outside may ever see this.
 		INSERT INTO public.orders (customer_id) SELECT id FROM public.customers ORDER BY random() LIMIT 1;
 		RAISE EXCEPTION 'the customer left without ordering';
