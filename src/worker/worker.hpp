@@ -66,6 +66,7 @@ class Worker {
 
 	Clock::time_point next_tick_{}, next_position_{}, next_listen_{};
 	uint32_t seen_catalog_changes_ = 0;
+	bool look_failed_ = false;
 	bool look_ = true;              // the extension or its channels may have changed
 	bool look_at_tables_ = true;    // watched tables may have changed
 	bool port_in_trouble_ = false;  // said once

@@ -134,11 +134,12 @@ void Worker::choose_anonymous_role()
 
 void Worker::look_for_extension()
 {
-	if (!look_ && slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) return;
+	if (!look_ && !look_failed_ && slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) return;
 	std::string version;
 	Oid function = InvalidOid;
-	// Until all of this has succeeded it is to be done again.
-	look_ = true;
+	// Should this fail, the next tick does it again, and not every turn.
+	look_ = false;
+	look_failed_ = true;
 	pg::unit_of_work("plank: looking for the extension", [&] {
 		version = pg::extension_version();
 		if (!version.empty()) function = pg::capture_function();
@@ -154,7 +155,7 @@ void Worker::look_for_extension()
 	} else {
 		begin_serving();
 	}
-	look_ = false;
+	look_failed_ = false;
 }
 
 // Listening begins with the commit; what commits after that is heard. Called again when the channels may have changed.
