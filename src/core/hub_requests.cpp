@@ -251,9 +251,11 @@ void Hub::end_subscriptions(Session& session, const std::function<bool(const Sub
 void Hub::end_where(const std::function<bool(const Session&, const Subscription&)>& ends, const char* code,
                     std::string_view message)
 {
-	for (const auto& [key, session] : sessions_)
+	for (const auto& entry : sessions_) {
+		Session& session = *entry.second;
 		end_subscriptions(
-		    *session, [&](const Subscription& subscription) { return ends(*session, subscription); }, code, message);
+		    session, [&](const Subscription& subscription) { return ends(session, subscription); }, code, message);
+	}
 }
 
 bool Hub::look_again()
