@@ -282,7 +282,8 @@ void access_object(ObjectAccessType access, Oid class_id, Oid object, int column
 	pg::entry([&] {
 		Oid emptied = InvalidOid;
 		pg::call([&] {
-			if (!OidIsValid(capture_function())) return;
+			// An extension goes after its members: by then the capture function is no more.
+			if (class_id != ExtensionRelationId && !OidIsValid(capture_function())) return;
 			if (access == OAT_DROP)
 				note_drop(*statement, class_id, object, column);
 			else if (statement)
