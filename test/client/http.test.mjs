@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import { test } from 'node:test';
-import { Cluster } from './cluster.mjs';
+import { Cluster, until } from './cluster.mjs';
 
 const cluster = await Cluster.start({ 'plank.allowed_origins': 'https://app.example.com, http://other.example:8080', 'plank.max_connections': 8 });
 const dist = (name) => readFileSync(new URL(`../../client/dist/${name}`, import.meta.url));
@@ -31,14 +31,20 @@ test('/health says ready, with the database and the version', async () => {
 	assert.equal(health.database, 'app');
 });
 
-test('/health says 503 and why while the extension is missing, and connections get 503', async () => {
+test('/health says 503 and why while the extension is missing, and connections get 503', async (t) => {
+	await cluster.sql(`CREATE TABLE item (id int PRIMARY KEY); SELECT plank.track('item')`, 'other');
+	const client = await cluster.client(t, { database: 'other', marker: false });
+	await client.subscribed({ id: 'a', table: 'item' });
 	await cluster.sql('DROP EXTENSION plank CASCADE', 'other');
+	assert.deepEqual((await client.next('unsubscribed', 1000)).code, '42P01');
 	const url = cluster.url('other', '/health');
-	let response;
-	do response = await fetch(url); while (response.status === 200);
+	const response = await until(async () => {
+		const answer = await fetch(url);
+		return answer.status !== 200 && answer;
+	}, 'another status than 200');
 	assert.equal(response.status, 503);
 	assert.match((await response.json()).reason, /CREATE EXTENSION plank/);
-	const upgrade = await cluster.client({ after() {} }, { database: 'other', marker: false }).catch((error) => error);
+	const upgrade = await cluster.client(t, { database: 'other', marker: false }).catch((error) => error);
 	assert.equal(upgrade.status, 503);
 	await cluster.sql('CREATE EXTENSION plank', 'other');
 	assert.equal((await cluster.query(`SELECT plank.wait_until_ready('10s') AS ready`, [], 'other')).rows[0].ready, true);
