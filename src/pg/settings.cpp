@@ -33,12 +33,16 @@ namespace {
 
 const config_enum_entry kTransports[] = {{"notify", 0, false}, {"wal", 1, false}, {nullptr, 0, false}};
 
+constexpr const char* kNoWal = "plank.transport = 'wal' is not supported by this version of Plank";
+constexpr const char* kNoWalHint = "Set plank.transport to \"notify\".";
+
 bool check_transport(int* value, void**, GucSource)
 {
-	if (*value == static_cast<int>(TransportKind::notify)) return true;
+	// At start a refused value would be replaced by the default with a mere warning; define_settings ends the start instead.
+	if (*value == static_cast<int>(TransportKind::notify) || process_shared_preload_libraries_in_progress) return true;
 	GUC_check_errcode(ERRCODE_FEATURE_NOT_SUPPORTED);
-	GUC_check_errmsg("plank.transport = 'wal' is not supported by this version of Plank");
-	GUC_check_errhint("Set plank.transport to \"notify\".");
+	GUC_check_errmsg("%s", kNoWal);
+	GUC_check_errhint("%s", kNoWalHint);
 	return false;
 }
 
@@ -106,6 +110,8 @@ void define_settings()
 	DefineCustomIntVariable("plank.workers", "Worker processes per database; they share its port.", nullptr,
 	                        &Settings::workers, 1, 1, 64, at_start, 0, nullptr, nullptr, nullptr);
 	MarkGUCPrefixReserved("plank");
+	if (process_shared_preload_libraries_in_progress && Settings::transport != static_cast<int>(TransportKind::notify))
+		ereport(FATAL, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s", kNoWal), errhint("%s", kNoWalHint)));
 }
 
 }  // namespace plank::pg

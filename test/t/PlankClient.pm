@@ -13,7 +13,8 @@ our $timeout = 30;    # seconds that any awaited thing may take; a failing test 
 
 my $json = JSON::PP->new->utf8;
 
-# Connects and upgrades. Dies with the HTTP status line when that is refused.
+# Connects and upgrades. Dies with the HTTP status line when that is refused. %options: host; raw (messages are texts as
+# they came, for more of them than Perl decodes in time).
 sub new
 {
 	my ($class, $port, %options) = @_;
@@ -22,7 +23,7 @@ sub new
 		PeerPort => $port,
 		Proto => 'tcp',
 		Timeout => $timeout) or croak "could not connect to port $port: $@";
-	my $self = bless { socket => $socket, input => '', text => '', messages => [] }, $class;
+	my $self = bless { socket => $socket, input => '', text => '', messages => [], raw => $options{raw} }, $class;
 	my $host = $options{host} // 'localhost';
 	print $socket "GET /ws HTTP/1.1\r\nHost: $host:$port\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 	  . "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: plank.v1\r\n\r\n";
@@ -129,6 +130,15 @@ sub transaction
 	return $first;
 }
 
+# Takes whatever comes without looking at it, until the connection ends.
+sub discard
+{
+	my ($self, $seconds) = @_;
+	my $end = time + $seconds;
+	while (!$self->{ended} && time < $end) { $self->_read($end - time); $self->{input} = '' }
+	return;
+}
+
 # The code with which the server closed; 0 when the connection just broke. Undef when it is still open after the time.
 sub close_code
 {
@@ -206,7 +216,7 @@ sub _parse
 		{
 			$self->{text} .= $payload;
 			next if !($first & 0x80);
-			my $messages = $json->decode($self->{text});
+			my $messages = $self->{raw} ? $self->{text} : $json->decode($self->{text});
 			$self->{text} = '';
 			push @{ $self->{messages} }, ref $messages eq 'ARRAY' ? @$messages : $messages;
 		}

@@ -94,6 +94,17 @@ sub worker_pid
 
 sub insert { my ($node, $id, $name) = @_; $node->safe_psql('postgres', sprintf q{INSERT INTO items VALUES (%d, '%s')}, $id, $name // 'x'); return }
 
+# Changes a setting in postgresql.conf (undef: removes it) and reloads; tells where the log stood before.
+sub set
+{
+	my ($node, $name, $value) = @_;
+	my $mark = $node->log_mark;
+	$node->adjust_conf('postgresql.conf', $name, undef);
+	$node->append_conf('postgresql.conf', "$name = $value") if defined $value;
+	$node->reload;
+	return $mark;
+}
+
 # The server log, from a place that log_mark told on.
 sub log_mark { return -s $_[0]->logfile }
 sub log_since { my ($node, $mark) = @_; return substr slurp_file($node->logfile), $mark // 0 }

@@ -1,0 +1,94 @@
+# What an administrator does to the worker, or to the server around it, costs no client more than it must.
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::Bin;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+use PlankCluster;
+
+my $node = PlankCluster->create('main');
+my $client = $node->watcher;
+my $pid = $node->worker_pid;
+
+# P8
+$node->safe_psql("postgres", "SELECT pg_cancel_backend($pid) FROM generate_series(1, 5), pg_sleep(0.02)") for 1 .. 4;
+$node->insert(1);
+is($client->transaction->{changes}[0]{new}{id}, 1, 'pg_cancel_backend drops no client');
+is($node->worker_pid, $pid, 'nor the worker');
+
+# P9
+my $mark = $node->log_mark;
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+is($client->close_code, 1001, 'pg_terminate_backend closes clients with 1001');
+$client = $node->watcher;
+isnt($node->worker_pid, $pid, 'and the worker returns');
+$node->insert(2);
+is($client->transaction->{changes}[0]{new}{id}, 2, 'and serves');
+is($node->log_count(qr/FATAL|WARNING|ERROR/, $mark), 0, 'without a complaint in the log');
+$node->safe_psql('postgres', 'SELECT pg_terminate_backend(' . $node->worker_pid . ')') for 1 .. 2;
+$client = $node->watcher;
+is($node->log_count(qr/stays down/), 0, 'terminations are no crashes');
+
+# P15: idle, with clients, after work.
+$node->insert(3);
+$client->transaction;
+my $held = 0;
+for (1 .. 20)
+{
+	$held++ if $node->safe_psql('postgres', q{SELECT backend_xmin IS NOT NULL OR backend_xid IS NOT NULL OR state <> 'idle'
+		FROM pg_stat_activity WHERE backend_type = 'plank worker'}) eq 't';
+	select undef, undef, undef, 0.05;
+}
+# Twice a second it has a look at the catalog, for less than a millisecond.
+cmp_ok($held, '<=', 3, "the idle worker holds no xmin ($held of 20 looks)");
+$node->safe_psql('postgres', 'CREATE TABLE dead AS SELECT generate_series(1, 1000); DELETE FROM dead');
+like(($node->psql('postgres', 'VACUUM (VERBOSE) dead'))[2], qr/1000 removed, 0 remain, 0 are dead/, 'and lets VACUUM remove rows');
+
+# P7: a stream as heavy as one writer can make it, and a reader that takes it.
+$node->safe_psql('postgres', 'CREATE TABLE bulk (id int, t text); SELECT plank.track(\'bulk\'); GRANT SELECT ON bulk TO web');
+my $reader = fork // die "fork: $!";
+if ($reader == 0)
+{
+	eval { my $watcher = $node->watcher; $watcher->subscribe('bulk', table => 'bulk'); $watcher->discard(60) };
+	require POSIX;
+	POSIX::_exit(0);
+}
+$node->safe_psql('postgres', "CREATE DATABASE other$_") for 1 .. 3;
+$node->wait_for('the reader', sub { $node->safe_psql('postgres', 'SELECT subscriptions FROM plank.stat') == 3 });
+my $load = $node->background_psql('postgres');
+$load->query_until(qr/started/, <<'SQL');
+\echo started
+DO $$ BEGIN FOR i IN 1 .. 400 LOOP
+	INSERT INTO bulk SELECT g, repeat('y', 500) FROM generate_series(1, 500) g; COMMIT;
+	UPDATE items SET name = i WHERE id = 1; COMMIT;
+END LOOP; END $$;
+SQL
+my $slowest = 0;
+for (1 .. 3)
+{
+	my $began = time;
+	$node->safe_psql('postgres', "DROP DATABASE other$_");
+	my $took = time - $began;
+	$slowest = $took if $took > $slowest;
+}
+# DROP DATABASE itself makes checkpoints and removes files; a worker that answers no interrupt holds it up for ever.
+cmp_ok($slowest, '<', 3, sprintf 'DROP DATABASE of another database does not wait for a busy worker (%.2f s)', $slowest);
+my $began = time;
+is($node->safe_psql('postgres', q{SELECT pg_log_backend_memory_contexts(pid) FROM pg_stat_activity WHERE backend_type = 'plank worker'}),
+	't', 'asked for its memory under load');
+$node->wait_for_line(qr/logging memory contexts of PID/, 0);
+my $answered = time - $began;
+cmp_ok($answered, '<', 1, sprintf 'it answers soon (%.3f s)', $answered);
+is($node->safe_psql('postgres', q{SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%FOR i IN 1 .. 400%' AND state = 'active'
+	AND pid <> pg_backend_pid()}), 1, 'all that while the load went on');
+$load->query('SELECT 1');
+$load->quit;
+$node->insert(4);
+$client->await(sub { $_[0]{type} eq 'transaction' && ($_[0]{changes}[0]{new}{id} // 0) == 4 });
+pass('and another client got all of its own');
+kill 'TERM', $reader;
+waitpid $reader, 0;
+$node->stop;
+done_testing();
