@@ -11,8 +11,11 @@ export class Wire {
 	#queue = [];
 	#wake = () => {};
 	#marks = 0;
-	frames = 0;
 	closed = null;
+	/** Called with each frame's bytes, before anything else. */
+	onFrame = null;
+	/** When set, takes every message in place of the queue that `next` reads. */
+	onMessage = null;
 
 	/** Connected, with `welcome` read into a member. */
 	static async open(url, { protocols = ['plank.v1'], ...options } = {}) {
@@ -38,9 +41,10 @@ export class Wire {
 
 	#received(data, binary) {
 		assert.equal(binary, false, 'a binary frame');
-		this.frames += 1;
 		this.onFrame?.(data);
-		this.#queue.push(...[JSON.parse(data.toString())].flat());
+		const messages = [JSON.parse(data.toString())].flat();
+		if (this.onMessage) messages.forEach(this.onMessage);
+		else this.#queue.push(...messages);
 		this.#wake();
 	}
 
