@@ -6,7 +6,6 @@
 #error "core/ must not see PostgreSQL"
 #endif
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -14,21 +13,13 @@
 
 #include "core/frame.hpp"
 #include "core/record.hpp"
+#include "core/seen.hpp"
+#include "core/subscription.hpp"
 #include "core/transaction_log.hpp"
 
 namespace plank::core {
 
 class Session;
-
-// One thing that a session watches.
-struct Subscription {
-	std::string id;
-	uint32_t relation = 0;  // 0: a channel
-	std::string channel;
-	OpSet events = kAllOps;
-	bool numbers_as_text = false;
-	int64_t since = 0;  // microseconds since 2000-01-01 UTC
-};
 
 // A place in the log: an entry, and how far into its records.
 struct Cursor {
@@ -48,15 +39,30 @@ struct Batch {
 
 class Audience {
  public:
-	// `catchup`: it is one subscription that hears of what others have had; its messages say so.
-	Audience(std::string key, const std::vector<Subscription>& subscriptions, bool catchup = false);
+	// Of one subscription that hears what others have had: its messages say so, leave out what it has seen, and their
+	// positions say what that is.
+	struct Catchup {
+		bool wanted = false;
+		SeenPtr seen;
+	};
+
+	Audience(std::string key, const std::vector<Subscription>& subscriptions, const Catchup& catchup);
 
 	const std::string& key() const noexcept { return key_; }
 	bool catches_up() const noexcept { return !catchup_.empty(); }
 	const std::string& catchup_id() const noexcept { return catchup_id_; }
 	bool watches(const LogEntry& entry) const noexcept;
-	const std::vector<uint32_t>& relations() const noexcept { return relations_; }
 	const std::vector<std::string>& channels() const noexcept { return channels_; }
+	std::vector<uint32_t> relations() const;
+	// Calls visit(relation, filter) for each of them; kNoFilter for who wants every row.
+	template <typename Visit>
+	void for_each_filter(Visit&& visit) const
+	{
+		for (const WatchedTable& watched : tables_)
+			for (const Form& form : watched.forms)
+				visit(watched.relation, form.filter);
+	}
+	bool has_filters() const noexcept { return has_filters_; }
 
 	// Renders from `from` up to entry `until` (exclusive, beyond `from`), about kBatchSize bytes at the most.
 	Batch render(const TransactionLog& log, Cursor from, uint64_t until) const;
@@ -70,6 +76,7 @@ class Audience {
 		Cursor first;
 		uint64_t bytes = 0;
 		ShapePtr shape;
+		bool has_reset = false;
 	};
 	// Cheap when it was asked last, as by the many that come back together.
 	const Measure& measure(const TransactionLog& log, uint64_t from, uint64_t until);
@@ -84,33 +91,46 @@ class Audience {
 	std::vector<Batch> batches;
 
  private:
-	// The ids that get one operation of a table in one form, ready as the beginning of a change's JSON.
-	struct Heads {
-		std::array<std::string, kOps> as_json, as_text;
+	// The subscriptions to a table that see the same of it, with the beginning of a change's JSON for them.
+	struct Form {
+		std::string head;  // {"ids":[…]
+		std::vector<std::string> ids;
+		OpSet events = 0;
+		bool numbers_as_text = false;
+		FilterId filter = kNoFilter;
+		ColumnNames columns;
+		// Of the shape that was rendered last; frames are rendered by one thread.
+		mutable ShapePtr chosen_of;
+		mutable std::vector<bool> chosen;
 	};
 	struct WatchedTable {
-		uint32_t relation;
-		OpSet events;  // of all its subscriptions
-		Heads heads;
-		std::vector<std::string> ids;
+		uint32_t relation = 0;
+		OpSet events = 0;        // that may concern some subscription
+		bool every_row = false;  // some have no filter
+		std::vector<Form> forms;
 	};
 	struct WatchedChannel {
 		std::string channel;
 		std::string head;
 	};
 	class Writer;
+	class EntryRenderer;
 
 	const WatchedTable* table(uint32_t relation) const noexcept;
 	const WatchedChannel* channel(std::string_view name) const noexcept;
 	bool hears(const LogEntry& entry) const noexcept;
-	bool render_changes(Writer& writer, const LogEntry& entry, Cursor& at) const;
+	bool matches(const LogEntry& entry) const noexcept;
+	void render_shape(Writer& writer, const LogEntry& entry) const;
 	void render_resets(Writer& writer, const LogEntry& entry) const;
+	std::string position_of(const LogEntry& entry) const;
 
 	std::string key_;
 	std::string catchup_;  // the member that follows a transaction's time, or nothing
 	std::string catchup_id_;
+	SeenPtr seen_;
+	std::string suffix_;  // of its positions
+	bool has_filters_ = false;
 	Measure measured_;
-	std::vector<uint32_t> relations_;
 	std::vector<std::string> channels_;
 	std::vector<WatchedTable> tables_;              // by relation
 	std::vector<WatchedChannel> watched_channels_;  // by name

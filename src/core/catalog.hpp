@@ -24,6 +24,7 @@ struct TableAnswer {
 	Access access = Access::absent;
 	ShapePtr shape;       // when granted
 	std::string message;  // when failed
+	std::vector<std::string> uncaptured = {};  // columns that the role may read but that plank.track leaves out
 };
 
 class Catalog {

@@ -55,23 +55,28 @@ void read_columns(const Record& record, const Shape& shape)
 	}
 }
 
-template <typename Value>
-void append_object(std::string& out, const Shape& shape, bool as_text, Value&& value)
+std::string_view value_now(size_t column) { return row.now[column]; }
+std::string_view value_before(size_t column) { return row.changed[column] ? row.before[column] : row.now[column]; }
+
+template <typename Value, typename Has>
+void append_object(std::string& out, const Shape& shape, const View& view, Value&& value, Has&& has)
 {
 	out += '{';
 	bool first = true;
 	for (size_t i = 0; i < shape.columns.size(); ++i) {
-		std::string_view text;
-		if (!value(i, text)) continue;
+		if ((view.columns && !(*view.columns)[i]) || !has(i)) continue;
 		if (!first) out += ',';
 		first = false;
 		out += shape.member[i];
-		append_value(out, text, shape.columns[i].numbers, as_text);
+		append_value(out, value(i), shape.columns[i].numbers, view.numbers_as_text);
 	}
 	out += '}';
 }
 
-void append_key(std::string& out, const Shape& shape, bool as_text)
+constexpr auto kAll = [](size_t) { return true; };
+
+template <typename Value>
+void append_key(std::string& out, const Shape& shape, bool as_text, Value&& value)
 {
 	if (shape.key.empty()) {
 		out += ",\"key\":null";
@@ -83,41 +88,43 @@ void append_key(std::string& out, const Shape& shape, bool as_text)
 		if (!first) out += ',';
 		first = false;
 		out += shape.member[i];
-		append_value(out, row.now[i], shape.columns[i].numbers, as_text);
+		append_value(out, value(i), shape.columns[i].numbers, as_text);
 	}
 	out += '}';
 }
 
 }  // namespace
 
-void append_change_members(std::string& out, const Record& record, const Shape& shape, bool numbers_as_text)
+void append_change_members(std::string& out, const Record& record, const Shape& shape, const View& view)
 {
 	if (record.op == Op::truncate) return;
 	read_columns(record, shape);
-	append_key(out, shape, numbers_as_text);
-	const auto whole = [](size_t i, std::string_view& text) {
-		text = row.now[i];
-		return true;
-	};
-	out += record.op == Op::remove ? ",\"old\":" : ",\"new\":";
-	append_object(out, shape, numbers_as_text, whole);
-	if (record.op == Op::update) {
+	const bool updated = record.op == Op::update;
+	if (view.op == Op::remove && updated) {
+		// The row that the subscription has seen, and loses, is the former one.
+		append_key(out, shape, view.numbers_as_text, value_before);
+		out += ",\"old\":";
+		append_object(out, shape, view, value_before, kAll);
+	} else {
+		append_key(out, shape, view.numbers_as_text, value_now);
+		out += view.op == Op::remove ? ",\"old\":" : ",\"new\":";
+		append_object(out, shape, view, value_now, kAll);
+	}
+	if (view.op == Op::update) {
 		// Without a key a client finds the row by its former values, so it gets all of them.
 		const bool all = shape.key.empty();
 		out += ",\"old\":";
-		append_object(out, shape, numbers_as_text, [&](size_t i, std::string_view& text) {
-			text = row.changed[i] ? row.before[i] : row.now[i];
-			return all || row.changed[i] || shape.in_key[i];
-		});
+		append_object(out, shape, view, value_before,
+		              [&](size_t i) { return all || row.changed[i] || shape.in_key[i]; });
 	}
-	if (record.by_update) out += ",\"cause\":\"update\"";
+	if (view.by_update) out += ",\"cause\":\"update\"";
 }
 
 void append_key_member(std::string& out, const Record& record, const Shape& shape)
 {
 	if (record.op == Op::truncate) return;
 	read_columns(record, shape);
-	append_key(out, shape, false);
+	append_key(out, shape, false, value_now);
 }
 
 }  // namespace plank::core

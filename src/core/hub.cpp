@@ -77,8 +77,14 @@ constexpr uint16_t kTooSlow = 4008;
 
 }  // namespace
 
-Hub::Hub(HubLimits limits, Catalog& catalog, Past& past, std::function<int64_t()> clock)
-    : limits_(limits), catalog_(catalog), past_(past), clock_(std::move(clock)), log_(limits.log)
+Hub::Hub(HubLimits limits, Outside outside)
+    : limits_(limits),
+      catalog_(outside.catalog),
+      past_(outside.past),
+      evaluator_(outside.evaluator),
+      snapshots_(outside.snapshots),
+      clock_(std::move(outside.clock)),
+      log_(limits.log)
 {}
 
 Hub::~Hub() = default;
@@ -103,6 +109,7 @@ void Hub::close(Session& session) noexcept
 	for (const Subscription& subscription : session.subscriptions)
 		unwatch(session, subscription);
 	drop_tickets(session);
+	drop_readings(session, nullptr);
 	leave_audience(session);
 	const auto forget = [&](auto& list) { list.erase(std::remove(list.begin(), list.end(), &session), list.end()); };
 	if (!session.requests.empty() && !session.stalled) {
@@ -133,8 +140,19 @@ void Hub::begin_stream(uint64_t place, std::string position)
 
 void Hub::moved(uint64_t place, std::string position)
 {
-	place_ = place;
-	position_ = std::move(position);
+	Incoming incoming;
+	incoming.kind = Incoming::Kind::moved;
+	incoming.number = place;
+	incoming.position = std::move(position);
+	take(std::move(incoming));
+}
+
+void Hub::fence_passed(uint64_t number)
+{
+	Incoming incoming;
+	incoming.kind = Incoming::Kind::fence;
+	incoming.number = number;
+	take(std::move(incoming));
 }
 
 // Says `subscribed` again, from here on, when a table has another shape than the log told last. Whether anybody watches it
@@ -171,8 +189,18 @@ LogEntry Hub::make_entry(Transaction&& transaction)
 
 void Hub::deliver(Transaction&& transaction)
 {
+	const Contents& contents = transaction.contents;
+	++counters_.transactions;
+	counters_.bytes += transaction.body.size();
+	counters_.changes += contents.changes;
+	counters_.messages += contents.messages;
+	take_entry(make_entry(std::move(transaction)));
+}
+
+// The entry goes into the log, and whoever it concerns is woken.
+void Hub::admit(LogEntry&& entry)
+{
 	settle();
-	LogEntry entry = make_entry(std::move(transaction));
 	const Contents& contents = entry.transaction.contents;
 	bool notices = false;
 	for (size_t i = 0; i < contents.ops.size(); ++i) {
@@ -181,15 +209,14 @@ void Hub::deliver(Transaction&& transaction)
 		notices |= !shape->notify.empty();
 		announce_shape(shape);
 	}
-	++counters_.transactions;
-	counters_.bytes += entry.body().size();
-	counters_.changes += contents.changes;
-	counters_.messages += contents.messages;
 	for (const Reset& reset : entry.resets)
 		++(reset.lost ? counters_.resets_lost : counters_.resets_ddl);
+	// Filters that come later will judge it for themselves.
+	if (entry.judged == 0) entry.judged = filters_born_;
 	const LogEntry& logged = append(std::move(entry));
 	if (notices && notices_) send_notices(logged);
 	wake(logged);
+	if (!logged.resets.empty()) read_again_after(std::vector<Reset>(logged.resets));
 }
 
 // One transaction may hold several shapes of one table; the members of a change need the one it was written with.
@@ -204,7 +231,7 @@ void Hub::send_notices(const LogEntry& entry)
 		std::string payload = "{\"table\":" + shape.table_json + ",\"op\":\"";
 		payload.append(op_name(record.op)) += '"';
 		const size_t head = payload.size();
-		append_change_members(payload, record, shape, false);
+		append_change_members(payload, record, shape, View::whole(record));
 		payload += '}';
 		if (payload.size() > kMaxPayload) {
 			payload.resize(head);
@@ -221,7 +248,6 @@ void Hub::send_notices(const LogEntry& entry)
 
 void Hub::deliver_notify(const std::string& channel, std::string_view payload)
 {
-	settle();
 	++counters_.messages;
 	// It has no replay: what nobody hears needs no place in the log.
 	if (!channels_.contains(channel)) return;
@@ -235,16 +261,14 @@ void Hub::deliver_notify(const std::string& channel, std::string_view payload)
 	entry.transaction.committed_at = clock_();
 	entry.channels.push_back(channel);
 	entry.plain_notify = true;
-	wake(append(std::move(entry)));
+	take_entry(std::move(entry));
 }
 
 void Hub::reset_all(const std::string& reason)
 {
-	settle();
 	LogEntry entry;
 	entry.resets.push_back({kAllTables, reason, true});
-	++counters_.resets_lost;
-	wake(append(std::move(entry)));
+	take_entry(std::move(entry));
 }
 
 void Hub::send_positions()
@@ -311,11 +335,12 @@ std::string Hub::trim()
 			if (item.in_live_log()) lowest = std::min(lowest, item.at.entry);
 		return lowest;
 	};
-	uint64_t needed = log_.end();
+	uint64_t needed = std::min(log_.end(), needed_by_readings());
 	for (const auto& [key, session] : sessions_)
 		needed = std::min(needed, needs(*session));
 	const uint64_t first = log_.trim(needed, error);
 	if (first <= needed) return error;
+	drop_starved_readings(first);
 	std::vector<Session*> cut;
 	for (const auto& [key, session] : sessions_)
 		if (needs(*session) < first) cut.push_back(session.get());

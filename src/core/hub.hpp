@@ -23,9 +23,11 @@
 
 #include "core/audience.hpp"
 #include "core/catalog.hpp"
+#include "core/evaluator.hpp"
 #include "core/past.hpp"
 #include "core/reply.hpp"
 #include "core/session.hpp"
+#include "core/snapshots.hpp"
 #include "core/ticket.hpp"
 #include "core/transaction_log.hpp"
 
@@ -53,8 +55,15 @@ using NoticeSink = std::function<void(const std::string& channel, std::string&& 
 
 class Hub {
  public:
-	// `clock`: microseconds since 2000-01-01 UTC.
-	Hub(HubLimits limits, Catalog& catalog, Past& past, std::function<int64_t()> clock);
+	// What it asks of its surroundings.
+	struct Outside {
+		Catalog& catalog;
+		Past& past;
+		Evaluator& evaluator;
+		Snapshots& snapshots;
+		std::function<int64_t()> clock;  // microseconds since 2000-01-01 UTC
+	};
+	Hub(HubLimits limits, Outside outside);
 	~Hub();
 	Hub(const Hub&) = delete;
 	Hub& operator=(const Hub&) = delete;
@@ -78,6 +87,14 @@ class Hub {
 	void deliver(Transaction&& transaction);
 	// The stream has come to `place`, and there was nothing on the way.
 	void moved(uint64_t place, std::string position);
+	// What was asked for by Snapshots::fence has been passed.
+	void fence_passed(uint64_t number);
+	// Judges transactions by the filters until `deadline`, and lets those that are done into the log; true when some are
+	// left. Uses the database.
+	bool judge(std::chrono::steady_clock::time_point deadline);
+	bool has_to_judge() const noexcept { return !incoming_.empty() || !judgements_.empty(); }
+	// More has come than was judged: the transport should not bring more for now, if it can wait.
+	bool is_behind() const noexcept { return incoming_bytes_ > limits_.log.memory / 4; }
 	// Another application's NOTIFY on an exposed channel. `payload`: text in UTF-8.
 	void deliver_notify(const std::string& channel, std::string_view payload);
 	// Something was lost: every table's subscribers must start anew.
@@ -114,6 +131,14 @@ class Hub {
 	// Clients have not read enough of what was replayed: more has to wait.
 	bool replay_is_full() const;
 
+	// --- Snapshots: see snapshots.hpp.
+	void snapshot_begun(uint64_t number, SeenPtr seen, const ShapePtr& shape);
+	void snapshot_rows(uint64_t number, std::string&& rows);
+	void snapshot_done(uint64_t number);
+	// `again`: the reader had trouble of its own.
+	void snapshot_failed(uint64_t number, const Fault& fault, bool again);
+	size_t snapshots() const noexcept { return readings_.size(); }
+
 	const std::string& position() const noexcept { return position_; }
 	uint64_t place() const noexcept { return place_; }
 	const HubCounters& counters() const noexcept { return counters_; }
@@ -129,6 +154,13 @@ class Hub {
 	struct Watched {
 		std::map<std::string, size_t> roles;  // and how many subscriptions each has
 		std::unordered_set<Audience*> audiences;
+		std::unordered_set<Audience*> every_row;  // of these, those with a subscription without a filter
+		ShapePtr checked;  // what columns and filters were last held against
+	};
+	struct Filter {
+		size_t references = 0;
+		uint64_t born = 0;  // of filters_born_
+		std::unordered_set<Audience*> audiences;
 	};
 	// A table's shape as the log told it last, and where.
 	struct Told {
@@ -142,8 +174,9 @@ class Hub {
 	bool answer(Session& session, const Request& request);
 	bool subscribe(Session& session, const Request& request);
 	bool subscribe_table(Session& session, const Request& request);
-	void start_subscription(Session& session, const Request& request, const ShapePtr& shape);
+	void start_subscription(Session& session, const Request& request, const TableAnswer& found);
 	void subscribe_channel(Session& session, const Request& request);
+	bool choose(Session& session, const Request& request, const TableAnswer& found, Subscription& subscription);
 	void add_subscription(Session& session, Subscription&& subscription);
 	void end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,
 	                       std::string_view code, std::string_view message);
@@ -158,18 +191,86 @@ class Hub {
 	static void resume_reading(Session& session) noexcept;
 	void refuse(Session& session, Fault&& fault);
 	void forget_old_shapes();
+	void look_at_shape(const ShapePtr& shape);
+
+	// hub_judge.cpp
+	struct Incoming {
+		enum class Kind : uint8_t { entry, moved, fence };
+		Kind kind = Kind::entry;
+		LogEntry entry;
+		uint64_t number = 0;  // moved: place; fence: its own
+		std::string position;
+	};
+	// How far an entry has been judged.
+	struct Progress {
+		bool begun = false;
+		size_t offset = 0;
+		uint64_t born = 0;
+		std::vector<Match> matches;
+		int errors = 0;
+	};
+	// A stretch of a log that was judged before some filter was there.
+	struct Judgement {
+		std::shared_ptr<TransactionLog> replayed;  // null: the live log
+		uint64_t next, until;
+		uint64_t born;
+	};
+	FilterId add_filter(FilterId filter);
+	void release_filter(FilterId filter) noexcept;
+	uint64_t born(const Audience& audience) const noexcept;
+	bool needs_judging(const LogEntry& entry) const;
+	void take(Incoming&& incoming);
+	void take_entry(LogEntry&& entry);
+	void let_in(Incoming&& incoming);
+	void admit(LogEntry&& entry);
+	bool judge_entry(const LogEntry& entry, Progress& progress, std::chrono::steady_clock::time_point deadline);
+	bool judge_again(std::chrono::steady_clock::time_point deadline);
+	bool judge_incoming(std::chrono::steady_clock::time_point deadline);
+	void end_failed_filters();
+	void drop_incoming();
+	uint64_t judged_until(const Waiting& stretch) const noexcept;
+	bool waits_for_judge(Session& session);
+	AudiencePtr make_audience(std::string&& key, const std::vector<Subscription>& subscriptions,
+	                          const Audience::Catchup& catchup);
+
+	// hub_snapshot.cpp
+	// Rows that are being read for a subscription.
+	struct Reading {
+		Session* session = nullptr;
+		std::string id;
+		uint64_t from = 0;     // entry of the log from which on what the snapshot has not seen is sent after the rows
+		std::string position;  // of the stream before that
+		SeenPtr seen;
+		ShapePtr told;
+		bool held = false;  // `rows` are there, and may be the last ones
+		std::string rows;
+		bool sent = false;  // some rows
+		bool done = false, fenced = false, paused = false;
+		int attempts = 0;
+	};
+	void begin_reading(Session& session, Subscription& subscription, const ShapePtr& shape, int attempts);
+	void drop_readings(Session& session, const std::string* id) noexcept;
+	void read_again(Session& session, const std::string& id);
+	void read_again_after(const std::vector<Reset>& resets);
+	void finish_reading(uint64_t number);
+	void send_rows(Reading& reading, std::string_view position);
+	void resume_readings(Session& session) noexcept;
+	uint64_t needed_by_readings() const noexcept;
+	void drop_starved_readings(uint64_t first);
 
 	// hub_replay.cpp
 	bool find_past(Session& session, const Request& request, Found& found);
-	void start(Session& session, const Subscription& subscription, const ShapePtr& shape, const std::string& since,
+	void start(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& since,
 	           const Found& found);
-	void resume_from_log(Session& session, const Subscription& subscription, const ShapePtr& shape,
+	void start_over(Session& session, const std::string& id, const std::string& reason);
+	void resume_from_log(Session& session, Subscription& subscription, const ShapePtr& shape,
 	                     const std::string& since, uint64_t from);
 	void resume_by_replay(Session& session, const Subscription& subscription, const ShapePtr& shape,
 	                      const std::string& since);
-	void resume_failed(Session& session, const Subscription& subscription, const ShapePtr& shape,
+	void resume_failed(Session& session, Subscription& subscription, const ShapePtr& shape,
 	                   const std::string& reason);
-	AudiencePtr catchup_audience(const Session& session, const Subscription& subscription, uint64_t pass);
+	AudiencePtr catchup_audience(const Session& session, const Subscription& subscription, uint64_t pass,
+	                             const SeenPtr& seen);
 	void add_stretch(Session& session, size_t place, const AudiencePtr& audience, const Audience::Measure& measure,
 	                 uint64_t until);
 	void insert_reply(Session& session, size_t place, std::string&& text);
@@ -189,6 +290,7 @@ class Hub {
 	void changed_subscriptions(Session& session);
 	void settle();
 	void leave_audience(Session& session) noexcept;
+	void forget_audience(const Audience& audience) noexcept;
 	void join_audience(Session& session);
 	void make_idle(Session& session);
 	void leave_idle(Session& session) noexcept;
@@ -212,6 +314,8 @@ class Hub {
 	HubLimits limits_;
 	Catalog& catalog_;
 	Past& past_;
+	Evaluator& evaluator_;
+	Snapshots& snapshots_;
 	std::function<int64_t()> clock_;
 	NoticeSink notices_;
 	HubCounters counters_;
@@ -221,6 +325,11 @@ class Hub {
 	std::string position_;
 	std::unordered_map<uint32_t, Told> shapes_;
 	size_t shapes_swept_ = 64;  // how many were left when old ones were forgotten
+
+	// What subscriptions and audiences have; both hold references, for what waits for a client needs its filter too.
+	std::unordered_map<FilterId, Filter> filters_;
+	uint64_t filters_born_ = 0;
+	std::vector<FilterFailure> failed_filters_;
 
 	// Audiences of one subscription each that hear what others have had. They live as long as somebody needs them, so they
 	// outlive their sessions' queues, which are below.
@@ -236,6 +345,7 @@ class Hub {
 	// Requests of one client that may wait before it is no longer read from, and how few let it be read again.
 	static constexpr size_t kRequestsPause = 64;
 	static constexpr size_t kRequestsResume = 16;
+	static constexpr size_t kRequestBytesPause = 256 * 1024;
 	// The same for what waits for it: bytes of answers, and pieces of any kind.
 	static constexpr size_t kRepliesPause = 256 * 1024;
 	static constexpr size_t kRepliesResume = 64 * 1024;
@@ -250,6 +360,15 @@ class Hub {
 	};
 
 	// Who has requests is in one of these, or stalled.
+	std::deque<Incoming> incoming_;  // in the order of the stream, the first perhaps judged in part
+	size_t incoming_bytes_ = 0;
+	Progress progress_;
+	std::deque<Judgement> judgements_;
+	Progress again_;                           // of the first
+	std::vector<Session*> waiting_for_judge_;  // may have gone meanwhile: looked up before use
+	std::map<uint64_t, Reading> readings_;
+	uint64_t last_reading_ = 0;
+
 	std::deque<Session*> asking_;
 	std::vector<Session*> asking_later_;  // asked about a table that DDL holds
 	std::chrono::steady_clock::time_point ask_again_at_{};

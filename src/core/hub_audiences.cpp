@@ -46,6 +46,7 @@ void Hub::watch(const Session& session, const Subscription& subscription)
 void Hub::unwatch(const Session& session, const Subscription& subscription) noexcept
 {
 	--counters_.subscriptions;
+	release_filter(subscription.filter);
 	const auto leave = [&](auto& map, const auto& key) {
 		const auto found = map.find(key);
 		const auto role = found->second.roles.find(session.role);
@@ -64,10 +65,14 @@ void Hub::drop_audience(Audience& audience) noexcept
 	const auto leave = [&](auto& map, const auto& key) {
 		const auto found = map.find(key);
 		found->second.audiences.erase(&audience);
+		found->second.every_row.erase(&audience);
 		if (found->second.roles.empty() && found->second.audiences.empty()) map.erase(found);
 	};
 	for (const uint32_t relation : audience.relations())
 		leave(tables_, relation);
+	audience.for_each_filter([&](uint32_t, FilterId filter) {
+		if (filter != kNoFilter) filters_.at(filter).audiences.erase(&audience);
+	});
 	for (const std::string& channel : audience.channels())
 		leave(channels_, channel);
 	for (const Batch& batch : audience.batches)
@@ -87,14 +92,19 @@ void Hub::leave_audience(Session& session) noexcept
 
 void Hub::join_audience(Session& session)
 {
-	if (session.subscriptions.empty()) return;
+	if (std::all_of(session.subscriptions.begin(), session.subscriptions.end(),
+	                [](const Subscription& subscription) { return subscription.reading; }))
+		return;
 	std::string key = audience_key(session.role, session.subscriptions);
 	const auto found = audiences_.find(key);
 	AudiencePtr audience = found == audiences_.end() ? nullptr : found->second;
 	if (!audience) {
-		audience = std::make_shared<Audience>(std::move(key), session.subscriptions);
+		audience = make_audience(std::move(key), session.subscriptions, {});
 		for (const uint32_t relation : audience->relations())
 			tables_[relation].audiences.insert(audience.get());
+		audience->for_each_filter([&](uint32_t relation, FilterId filter) {
+			(filter == kNoFilter ? tables_[relation].every_row : filters_.at(filter).audiences).insert(audience.get());
+		});
 		for (const std::string& channel : audience->channels())
 			channels_[channel].audiences.insert(audience.get());
 		audiences_.emplace(audience->key(), audience);
@@ -102,6 +112,31 @@ void Hub::join_audience(Session& session)
 	++audience->members;
 	session.audience = std::move(audience);
 	make_idle(session);
+}
+
+// Every audience holds references to its filters: what waits for a client may need them when the subscription has ended.
+AudiencePtr Hub::make_audience(std::string&& key, const std::vector<Subscription>& subscriptions,
+                               const Audience::Catchup& catchup)
+{
+	AudiencePtr audience(new Audience(std::move(key), subscriptions, catchup), [this](Audience* gone) {
+		forget_audience(*gone);
+		delete gone;
+	});
+	audience->for_each_filter([&](uint32_t, FilterId filter) {
+		if (filter != kNoFilter) ++filters_.at(filter).references;
+	});
+	return audience;
+}
+
+// The audience's memory goes: nobody is left to be sent anything of it.
+void Hub::forget_audience(const Audience& audience) noexcept
+{
+	for (const Batch& batch : audience.batches)
+		if (batch.frame) cached_bytes_ -= batch.frame->size();
+	audience.for_each_filter([&](uint32_t, FilterId filter) { release_filter(filter); });
+	const auto found = catchups_.find(audience.key());
+	if (found != catchups_.end() && found->second.expired()) catchups_.erase(found);
+	replay_audiences_.erase(const_cast<Audience*>(&audience));
 }
 
 // What the session has been promised up to now is delivered as its old audience sees it; what comes later, as the new one.
@@ -153,8 +188,17 @@ void Hub::wake(const LogEntry& entry)
 		const auto found = tables_.find(relation);
 		if (found != tables_.end()) wake_all(found->second.audiences);
 	};
-	for (const Touched& touched : entry.tables)
-		wake_table(touched.relation);
+	for (const Touched& touched : entry.tables) {
+		const auto found = tables_.find(touched.relation);
+		if (found == tables_.end()) continue;
+		// Nobody whose filter passes none of the rows costs the change anything.
+		wake_all(touched.ops & op_bit(Op::truncate) ? found->second.audiences : found->second.every_row);
+	}
+	for (size_t i = 0; i < entry.matches.size(); ++i) {
+		if (i > 0 && entry.matches[i].filter == entry.matches[i - 1].filter) continue;
+		if (const auto found = filters_.find(entry.matches[i].filter); found != filters_.end())
+			wake_all(found->second.audiences);
+	}
 	for (const std::string& channel : entry.channels) {
 		const auto found = channels_.find(channel);
 		if (found != channels_.end()) wake_all(found->second.audiences);
@@ -208,6 +252,7 @@ void Hub::pop_waiting(Session& session, size_t count)
 {
 	session.waiting.erase(session.waiting.begin(), session.waiting.begin() + static_cast<ptrdiff_t>(count));
 	if (session.waiting.empty() && session.waiting.capacity() > 8) session.waiting.shrink_to_fit();
+	resume_readings(session);
 	if (session.reply_bytes >= kRepliesResume || session.waiting.size() >= kWaitingResume) return;
 	if (session.stalled) {
 		session.stalled = false;
@@ -253,7 +298,7 @@ FramePtr Hub::next_frame(Session& session)
 		}
 		sent_ = true;
 		if (session.waiting.front().reply) return join_replies(session);
-		if (waits_for_past(session)) return nullptr;
+		if (waits_for_past(session) || waits_for_judge(session)) return nullptr;
 		if (FramePtr frame = render_next(session)) return frame;
 	}
 	return nullptr;
@@ -277,7 +322,7 @@ FramePtr Hub::render_next(Session& session)
 {
 	Waiting& stretch = session.waiting.front();
 	const TransactionLog& log = stretch.ticket ? *stretch.ticket->log : log_;
-	const uint64_t until = std::min(stretch.until, log.end());
+	const uint64_t until = judged_until(stretch);
 	FramePtr frame;
 	const auto advance = [&](const Batch& batch) {
 		stretch.at = batch.to;
@@ -294,7 +339,7 @@ FramePtr Hub::render_next(Session& session)
 	// A batch may have been made when the log was shorter. A stretch always stands at something that concerns it, so that
 	// its client is cut for nothing else.
 	stretch.at = stretch.audience->skip(log, stretch.at, until);
-	if (stretch.at == Cursor{until, 0} && !(stretch.ticket && stretch.until == Waiting::kOpen)) {
+	if (stretch.at == Cursor{std::min(stretch.until, log.end()), 0} && !(stretch.ticket && stretch.until == Waiting::kOpen)) {
 		// Its audience may go with it, and what is left of it with that.
 		const AudiencePtr audience = stretch.audience;
 		if (stretch.until == Waiting::kOpen) make_idle(session);

@@ -18,7 +18,7 @@ constexpr uint16_t kTooSlow = 4008;
 std::string started(const Subscription& subscription, const ShapePtr& shape, std::string_view position, Resumed resumed)
 {
 	if (!shape) return channel_subscribed_message(subscription.id, subscription.channel, position, resumed);
-	return subscribed_message(subscription.id, *shape, position, resumed);
+	return subscribed_message(subscription.id, *shape, subscription.columns, position, resumed);
 }
 
 }  // namespace
@@ -29,17 +29,22 @@ std::string started(const Subscription& subscription, const ShapePtr& shape, std
 bool Hub::find_past(Session& session, const Request& request, Found& found)
 {
 	if (request.since.empty()) return true;
-	found = past_.find(request.since, log_);
+	if (const std::optional<SplitPosition> since = split_position(request.since))
+		found = past_.find(since->stream, log_);
 	if (found.kind != Found::Kind::malformed) return true;
 	refuse(session, {request.id, code::kInvalidParameter, "\"since\" is not a position", "",
 	                 "Send a position as it came from the server, or leave \"since\" out and read the table."});
 	return false;
 }
 
-void Hub::start(Session& session, const Subscription& subscription, const ShapePtr& shape, const std::string& since,
+void Hub::start(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& since,
                 const Found& found)
 {
-	if (since.empty()) return reply(session, started(subscription, shape, position_, Resumed::not_asked));
+	if (since.empty()) {
+		reply(session, started(subscription, shape, position_, Resumed::not_asked));
+		if (subscription.snapshot) begin_reading(session, subscription, shape, 0);
+		return;
+	}
 	switch (found.kind) {
 		case Found::Kind::in_log:
 			return resume_from_log(session, subscription, shape, since, found.entry);
@@ -51,20 +56,36 @@ void Hub::start(Session& session, const Subscription& subscription, const ShapeP
 	}
 }
 
-void Hub::resume_failed(Session& session, const Subscription& subscription, const ShapePtr& shape,
-                        const std::string& reason)
+void Hub::resume_failed(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& reason)
 {
 	++counters_.resets_resume;
 	reply(session, started(subscription, shape, position_, Resumed::no));
 	reply(session, reset_message(subscription.id, reason, position_));
+	if (subscription.snapshot) begin_reading(session, subscription, shape, 0);
 }
 
-void Hub::resume_from_log(Session& session, const Subscription& subscription, const ShapePtr& shape,
+// The rows that the client holds are void, and it has asked to get them again.
+void Hub::start_over(Session& session, const std::string& id, const std::string& reason)
+{
+	for (Subscription& subscription : session.subscriptions) {
+		if (subscription.id != id || !subscription.snapshot || subscription.reading) continue;
+		const auto known = shapes_.find(subscription.relation);
+		if (known == shapes_.end()) continue;
+		changed_subscriptions(session);
+		reply(session, reset_message(id, reason, position_));
+		begin_reading(session, subscription, known->second.shape, 0);
+	}
+}
+
+void Hub::resume_from_log(Session& session, Subscription& subscription, const ShapePtr& shape,
                           const std::string& since, uint64_t from)
 {
-	++counters_.resumed_from_log;
-	const AudiencePtr audience = catchup_audience(session, subscription, 0);
+	const AudiencePtr audience = catchup_audience(session, subscription, 0, split_position(since)->seen);
 	const Audience::Measure& measure = audience->measure(log_, from, log_.end());
+	// What comes up to a reset would be void at once.
+	if (measure.has_reset && subscription.snapshot)
+		return resume_failed(session, subscription, shape, "the table was reset since");
+	++counters_.resumed_from_log;
 	// Rows come as they were then; the log says where their shape changes.
 	const ShapePtr& then = measure.shape ? measure.shape : shape;
 	reply(session, started(subscription, then, since, Resumed::yes));
@@ -88,27 +109,23 @@ void Hub::resume_by_replay(Session& session, const Subscription& subscription, c
 	Waiting item;
 	item.ticket = ticket;
 	session.waiting.push_back(std::move(item));
-	past_.want(ticket->number, since);
+	past_.want(ticket->number, split_position(since)->stream);
 }
 
 // One subscription that hears what others have had. Those of one role that ask for the same under the same id share it;
 // `pass`: the log is that of a pass over the past, 0: the live one.
-AudiencePtr Hub::catchup_audience(const Session& session, const Subscription& subscription, uint64_t pass)
+AudiencePtr Hub::catchup_audience(const Session& session, const Subscription& subscription, uint64_t pass,
+                                  const SeenPtr& seen)
 {
 	std::string key;
 	append_varint(key, pass);
+	append_counted(key, seen ? seen->suffix() : "");
 	key += audience_key(session.role, {subscription});
 	if (const auto found = catchups_.find(key); found != catchups_.end())
 		if (AudiencePtr audience = found->second.lock()) return audience;
-	AudiencePtr audience(new Audience(std::move(key), {subscription}, true), [this](Audience* gone) {
-		for (const Batch& batch : gone->batches)
-			if (batch.frame) cached_bytes_ -= batch.frame->size();
-		const auto found = catchups_.find(gone->key());
-		if (found != catchups_.end() && found->second.expired()) catchups_.erase(found);
-		replay_audiences_.erase(gone);
-		delete gone;
-	});
-	catchups_.insert_or_assign(audience->key(), audience);
+	AudiencePtr audience = make_audience(std::move(key), {subscription}, {true, seen});
+	catchups_.erase(audience->key());
+	catchups_.emplace(audience->key(), audience);
 	return audience;
 }
 
@@ -221,7 +238,7 @@ void Hub::replay_verified(uint64_t number)
 	if (shape) shape = replay_shapes_.try_emplace(shape->relation, shape).first->second;
 	const size_t place = place_of(session, ticket);
 	Waiting& item = session.waiting[place];
-	item.audience = catchup_audience(session, ticket.subscription, pass_);
+	item.audience = catchup_audience(session, ticket.subscription, pass_, split_position(ticket.since)->seen);
 	replay_audiences_.insert(item.audience.get());
 	item.at = {replayed_->end(), 0};
 	item.bytes_at = item.audience->bytes;
@@ -240,6 +257,7 @@ void Hub::replay_refused(uint64_t number, const std::string& reason)
 	session.waiting.erase(session.waiting.begin() + static_cast<ptrdiff_t>(place));
 	insert_reply(session, place, reset_message(ticket->subscription.id, reason, ticket->live_position));
 	insert_reply(session, place, started(ticket->subscription, ticket->shape, ticket->live_position, Resumed::no));
+	start_over(session, ticket->subscription.id, reason);
 }
 
 void Hub::replay(Transaction&& transaction)
@@ -257,6 +275,10 @@ void Hub::replay(Transaction&& transaction)
 		changed.new_shape = shape;
 		log_replayed(std::move(changed));
 	}
+	if (!entry.resets.empty())
+		for (const std::shared_ptr<Ticket>& ticket : open_tickets())
+			for (const Reset& reset : entry.resets)
+				ticket->met_reset |= reset.relation == kAllTables || reset.relation == ticket->subscription.relation;
 	log_replayed(std::move(entry));
 }
 
@@ -334,12 +356,15 @@ void Hub::finish_ticket(const std::shared_ptr<Ticket>& ticket, uint64_t place)
 	size_t next = end_replay(ticket);
 	const uint64_t until = ticket->live_entry;
 	const uint64_t from = std::min(std::max(log_.first_after(place), log_.first()), until);
-	const AudiencePtr audience = catchup_audience(session, ticket->subscription, 0);
+	const AudiencePtr audience =
+	    catchup_audience(session, ticket->subscription, 0, split_position(ticket->since)->seen);
 	const Audience::Measure& measure = audience->measure(log_, from, until);
 	const ShapePtr& then = measure.shape ? measure.shape : ticket->shape;
 	if (const ShapePtr told = replayed_shape(*ticket); told && told->identity != then->identity)
-		insert_reply(session, next++, subscribed_message(ticket->subscription.id, *then, replay_position_));
+		insert_reply(session, next++, started(ticket->subscription, then, replay_position_, Resumed::not_asked));
 	add_stretch(session, next, audience, measure, until);
+	if (ticket->met_reset || measure.has_reset)
+		start_over(session, ticket->subscription.id, "the table was reset since");
 }
 
 void Hub::replay_broken(const std::string& reason)
@@ -350,8 +375,9 @@ void Hub::replay_broken(const std::string& reason)
 		++counters_.resets_resume;
 		if (told && told->identity != ticket->shape->identity)
 			insert_reply(*ticket->session, next++,
-			             subscribed_message(ticket->subscription.id, *ticket->shape, ticket->live_position));
+			             started(ticket->subscription, ticket->shape, ticket->live_position, Resumed::not_asked));
 		insert_reply(*ticket->session, next, reset_message(ticket->subscription.id, reason, ticket->live_position));
+		start_over(*ticket->session, ticket->subscription.id, reason);
 	}
 }
 

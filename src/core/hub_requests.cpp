@@ -21,6 +21,12 @@ Fault table_absent(const std::string& id)
 	        "Track it with plank.track() and grant SELECT on it to the client's role."};
 }
 
+size_t size_of(const std::variant<Request, Fault>& asked)
+{
+	const auto* request = std::get_if<Request>(&asked);
+	return request ? request->size() : sizeof asked;
+}
+
 constexpr const char* kRowSecurity = "tables with row security are not supported by this version of Plank";
 
 }  // namespace
@@ -39,7 +45,9 @@ void Hub::pause_reading(Session& session) noexcept
 
 void Hub::resume_reading(Session& session) noexcept
 {
-	if (!session.reading_paused || session.requests.size() >= kRequestsResume || backed_up(session)) return;
+	if (!session.reading_paused || backed_up(session) || session.requests.size() >= kRequestsResume ||
+	    session.request_bytes >= kRequestBytesPause)
+		return;
 	session.reading_paused = false;
 	session.link.pause_reading(false);
 }
@@ -81,12 +89,16 @@ void Hub::receive(Session& session, std::string_view text)
 			return reply(session, pong_message(request->id));
 		asking_.push_back(&session);
 	}
+	session.request_bytes += size_of(parsed);
 	session.requests.push_back(std::move(parsed));
-	if (session.requests.size() >= kRequestsPause) pause_reading(session);
+	if (session.requests.size() >= kRequestsPause || session.request_bytes >= kRequestBytesPause)
+		pause_reading(session);
 }
 
 bool Hub::process_requests(std::chrono::steady_clock::time_point deadline)
 {
+	// A new filter must judge the whole of a transaction or nothing of it.
+	if (progress_.begun) return true;
 	const auto now = std::chrono::steady_clock::now();
 	if (now >= ask_again_at_) {
 		asking_.insert(asking_.end(), asking_later_.begin(), asking_later_.end());
@@ -103,6 +115,8 @@ bool Hub::process_requests(std::chrono::steady_clock::time_point deadline)
 		}
 		std::variant<Request, Fault> next = std::move(session.requests.front());
 		session.requests.pop_front();
+		const size_t bytes = size_of(next);
+		session.request_bytes -= bytes;
 		bool answered = true;
 		try {
 			if (auto* fault = std::get_if<Fault>(&next))
@@ -119,6 +133,7 @@ bool Hub::process_requests(std::chrono::steady_clock::time_point deadline)
 		}
 		if (!answered) {
 			session.requests.push_front(std::move(next));
+			session.request_bytes += bytes;
 			if (asking_later_.empty()) ask_again_at_ = now + kAskAgain;
 			asking_later_.push_back(&session);
 			continue;
@@ -180,7 +195,7 @@ bool Hub::subscribe_table(Session& session, const Request& request)
 	const TableAnswer found = catalog_.find_table(session.role, *name);
 	switch (found.access) {
 		case Access::granted:
-			start_subscription(session, request, found.shape);
+			start_subscription(session, request, found);
 			break;
 		case Access::absent:
 			refuse(session, table_absent(request.id));
@@ -197,8 +212,40 @@ bool Hub::subscribe_table(Session& session, const Request& request)
 	return true;
 }
 
-void Hub::start_subscription(Session& session, const Request& request, const ShapePtr& shape)
+// Which columns and which rows; false when the request has been refused.
+bool Hub::choose(Session& session, const Request& request, const TableAnswer& found, Subscription& subscription)
 {
+	if (request.some_columns) {
+		for (const std::string& name : request.columns) {
+			const auto& columns = found.shape->columns;
+			if (std::any_of(columns.begin(), columns.end(), [&](const Column& column) { return column.name == name; }))
+				continue;
+			const bool left_out =
+			    std::find(found.uncaptured.begin(), found.uncaptured.end(), name) != found.uncaptured.end();
+			refuse(session, {request.id, left_out ? code::kNotSupported : code::kUndefinedColumn,
+			                 left_out ? "column \"" + name + "\" is not tracked"
+			                          : "column \"" + name + "\" does not exist or may not be read",
+			                 "", left_out ? "Add it to the columns of plank.track()." : ""});
+			return false;
+		}
+		subscription.columns = std::make_shared<const std::vector<std::string>>(request.columns);
+	}
+	if (request.where.empty()) return true;
+	std::variant<FilterId, FilterFault> filter = evaluator_.add_filter(session.role, *found.shape, request.where);
+	if (auto* fault = std::get_if<FilterFault>(&filter)) {
+		if (fault->position > 0 && fault->detail.empty())
+			fault->detail = "At character " + std::to_string(fault->position) + ".";
+		refuse(session, {request.id, std::move(fault->code), std::move(fault->message), std::move(fault->detail),
+		                 std::move(fault->hint)});
+		return false;
+	}
+	subscription.filter = add_filter(std::get<FilterId>(filter));
+	return true;
+}
+
+void Hub::start_subscription(Session& session, const Request& request, const TableAnswer& found)
+{
+	const ShapePtr& shape = found.shape;
 	announce_shape(shape);
 	Found past;
 	if (!find_past(session, request, past)) return;
@@ -207,6 +254,8 @@ void Hub::start_subscription(Session& session, const Request& request, const Sha
 	subscription.relation = shape->relation;
 	subscription.events = request.events;
 	subscription.numbers_as_text = request.numbers_as_text;
+	subscription.snapshot = request.snapshot;
+	if (!choose(session, request, found, subscription)) return;
 	add_subscription(session, std::move(subscription));
 	start(session, session.subscriptions.back(), shape, request.since, past);
 }
@@ -244,6 +293,7 @@ void Hub::end_subscriptions(Session& session, const std::function<bool(const Sub
 	changed_subscriptions(session);
 	for (const Subscription& subscription : ended) {
 		drop_catchup(session, subscription.id);
+		drop_readings(session, &subscription.id);
 		unwatch(session, subscription);
 		reply(session, unsubscribed_message(subscription.id, code, message));
 	}
@@ -258,6 +308,27 @@ void Hub::end_where(const std::function<bool(const Session&, const Subscription&
 		end_subscriptions(
 		    session, [&](const Subscription& subscription) { return ends(session, subscription); }, code, message);
 	}
+}
+
+// The table as the catalog has it now: filters are compiled anew, and a subscription to a column that is gone ends.
+void Hub::look_at_shape(const ShapePtr& shape)
+{
+	announce_shape(shape);
+	const auto watched = tables_.find(shape->relation);
+	if (watched == tables_.end()) return;
+	const ShapePtr checked = std::exchange(watched->second.checked, shape);
+	if (checked && checked->identity == shape->identity) return;
+	const auto lacks = [&](const Session&, const Subscription& subscription) {
+		if (subscription.relation != shape->relation || !subscription.columns) return false;
+		return std::any_of(subscription.columns->begin(), subscription.columns->end(), [&](const std::string& name) {
+			return std::none_of(shape->columns.begin(), shape->columns.end(),
+			                    [&](const Column& column) { return column.name == name; });
+		});
+	};
+	end_where(lacks, code::kUndefinedColumn, "a column of the subscription no longer exists or may not be read");
+	if (!evaluator_.has_filters(shape->relation)) return;
+	const std::vector<FilterFailure> failed = evaluator_.look_again(*shape);
+	failed_filters_.insert(failed_filters_.end(), failed.begin(), failed.end());
 }
 
 bool Hub::look_again()
@@ -278,7 +349,7 @@ bool Hub::look_again()
 		const TableAnswer answer = catalog_.look_again(role, relation);
 		// Busy or failed tells nothing: the next look will.
 		complete &= answer.access != Access::busy && answer.access != Access::failed;
-		if (answer.access == Access::granted) announce_shape(answer.shape);
+		if (answer.access == Access::granted) look_at_shape(answer.shape);
 		if (answer.access == Access::absent || answer.access == Access::row_security)
 			lost_tables.emplace(std::pair(std::string_view(role), relation), answer.access);
 	}
@@ -302,6 +373,7 @@ bool Hub::look_again()
 			    return !subscription.relation && lost_channels.contains({session.role, subscription.channel});
 		    },
 		    code::kInsufficientPrivilege, "channel is not exposed to this role");
+	end_failed_filters();
 	settle();
 	return complete;
 }

@@ -26,11 +26,11 @@ void add_or_null(std::string& out, std::string_view name, std::string_view text)
 	append_json_string_or_null(out, text);
 }
 
-void add_shape(std::string& out, const Shape& shape)
+void add_shape(std::string& out, const Shape& shape, const ColumnNames& columns = nullptr)
 {
 	out.append("\"table\":").append(shape.table_json);
 	out.append(",\"key\":").append(shape.key_names_json);
-	out.append(",\"columns\":").append(shape.columns_json);
+	out.append(",\"columns\":").append(chosen_columns_json(shape, columns));
 }
 
 void add_resumed(std::string& out, Resumed resumed)
@@ -50,12 +50,13 @@ std::string welcome_message(std::string_view session, std::string_view role)
 	return out += '}';
 }
 
-std::string subscribed_message(std::string_view id, const Shape& shape, std::string_view position, Resumed resumed)
+std::string subscribed_message(std::string_view id, const Shape& shape, const ColumnNames& columns,
+                               std::string_view position, Resumed resumed)
 {
 	std::string out = begin("subscribed");
 	add(out, "id", id);
 	out += ',';
-	add_shape(out, shape);
+	add_shape(out, shape, columns);
 	add(out, "position", position);
 	add_resumed(out, resumed);
 	return out += '}';
@@ -87,6 +88,16 @@ std::string reset_message(std::string_view id, std::string_view reason, std::str
 	add(out, "id", id);
 	add(out, "reason", reason);
 	add(out, "position", position);
+	return out += '}';
+}
+
+std::string rows_message(std::string_view id, std::string_view rows, std::string_view position)
+{
+	std::string out = begin("rows");
+	out.reserve(out.size() + rows.size() + id.size() + position.size() + 64);
+	add(out, "id", id);
+	out.append(",\"rows\":[").append(rows).append("],\"more\":").append(position.empty() ? "true" : "false");
+	if (!position.empty()) add(out, "position", position);
 	return out += '}';
 }
 

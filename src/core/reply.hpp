@@ -11,19 +11,22 @@
 
 #include "core/request.hpp"
 #include "core/shape.hpp"
+#include "core/subscription.hpp"
 
 namespace plank::core {
 
 std::string welcome_message(std::string_view session, std::string_view role);
 // Whether a subscription goes on where an earlier one ended: said when that was asked for.
 enum class Resumed : uint8_t { not_asked, no, yes };
-std::string subscribed_message(std::string_view id, const Shape& shape, std::string_view position,
-                               Resumed resumed = Resumed::not_asked);
+std::string subscribed_message(std::string_view id, const Shape& shape, const ColumnNames& columns,
+                               std::string_view position, Resumed resumed = Resumed::not_asked);
 std::string channel_subscribed_message(std::string_view id, std::string_view channel, std::string_view position,
                                        Resumed resumed = Resumed::not_asked);
 // `code` empty: at the client's own request.
 std::string unsubscribed_message(std::string_view id, std::string_view code, std::string_view message);
 std::string reset_message(std::string_view id, std::string_view reason, std::string_view position);
+// `rows`: JSON objects with commas between them. `position` empty: there is more to come.
+std::string rows_message(std::string_view id, std::string_view rows, std::string_view position);
 std::string position_message(std::string_view position);
 std::string tables_message(std::string_view id, const std::vector<ShapePtr>& tables);
 std::string error_message(const Fault& fault);

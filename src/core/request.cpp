@@ -1,6 +1,7 @@
 // Reading clients' messages with jansson. Runs in the worker, inside network callbacks. Must not call PostgreSQL.
 #include "core/request.hpp"
 
+#include <algorithm>
 #include <memory>
 
 #include <jansson.h>
@@ -19,7 +20,8 @@ using JsonPtr = std::unique_ptr<json_t, JsonFree>;
 constexpr size_t kLongestId = 64;  // characters
 // Bytes of a table's or channel's name. PostgreSQL's names are shorter; requests wait in memory, many for each client.
 constexpr size_t kLongestName = 1024;
-constexpr size_t kLongestPosition = 4096;
+constexpr size_t kLongestPosition = 16 * 1024;  // with what a snapshot has seen
+constexpr size_t kMostColumns = 1600;          // of a table in PostgreSQL
 
 size_t characters(std::string_view text) noexcept
 {
@@ -98,6 +100,17 @@ bool read_numbers_as_text(const json_t* value)
 	throw Refused{code::kNotSupported, std::string(what) + " is not supported by this version of Plank"};
 }
 
+void read_columns(const json_t* value, Request& request)
+{
+	if (!json_is_array(value) || json_array_size(value) > kMostColumns)
+		throw Refused{code::kInvalidParameter, "\"columns\" must be a list of names"};
+	request.some_columns = true;
+	for (size_t i = 0; i < json_array_size(value); ++i)
+		request.columns.push_back(required_name(json_array_get(value, i), "columns"));
+	std::sort(request.columns.begin(), request.columns.end());
+	request.columns.erase(std::unique(request.columns.begin(), request.columns.end()), request.columns.end());
+}
+
 void read_subscribe(const json_t* object, Request& request)
 {
 	const json_t* table = member(object, "table");
@@ -108,17 +121,16 @@ void read_subscribe(const json_t* object, Request& request)
 	if (channel) request.channel = required_name(channel, "channel");
 	if (const json_t* events = member(object, "events")) request.events = read_events(events);
 	if (const json_t* numbers = member(object, "numbers")) request.numbers_as_text = read_numbers_as_text(numbers);
-	if (const json_t* where = member(object, "where")) {
-		required_string(where, "where");
-		not_supported("\"where\"");
-	}
-	if (const json_t* columns = member(object, "columns")) {
-		if (!json_is_array(columns)) throw Refused{code::kInvalidParameter, "\"columns\" must be a list of names"};
-		not_supported("\"columns\"");
-	}
-	if (const json_t* snapshot = member(object, "snapshot")) {
+	const json_t* where = member(object, "where");
+	const json_t* columns = member(object, "columns");
+	const json_t* snapshot = member(object, "snapshot");
+	if (channel && (where || columns || (snapshot && !json_is_false(snapshot))))
+		throw Refused{code::kInvalidParameter, "\"where\", \"columns\" and \"snapshot\" are for tables"};
+	if (where) request.where = required_string(where, "where");
+	if (columns) read_columns(columns, request);
+	if (snapshot) {
 		if (!json_is_boolean(snapshot)) throw Refused{code::kInvalidParameter, "\"snapshot\" must be true or false"};
-		if (json_is_true(snapshot)) not_supported("\"snapshot\"");
+		request.snapshot = json_is_true(snapshot);
 	}
 	if (const json_t* since = member(object, "since")) request.since = required_position(since);
 }
@@ -163,6 +175,14 @@ void read_request(const json_t* object, Request& request)
 }
 
 }  // namespace
+
+size_t Request::size() const noexcept
+{
+	size_t bytes = sizeof *this + id.size() + table.size() + channel.size() + where.size() + since.size();
+	for (const std::string& column : columns)
+		bytes += sizeof column + column.size();
+	return bytes;
+}
 
 std::variant<Request, Fault> parse_request(std::string_view text)
 {

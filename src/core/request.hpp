@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "core/record.hpp"
 
@@ -21,13 +22,20 @@ struct Request {
 	std::string channel;
 	OpSet events = kAllOps;
 	bool numbers_as_text = false;
+	bool snapshot = false;
+	bool some_columns = false;  // `columns`, sorted and each once
+	std::vector<std::string> columns;
+	std::string where;  // empty: none
 	std::string since;  // a position; empty: none
+
+	// Bytes that it takes while it waits.
+	size_t size() const noexcept;
 };
 
 // What a client did wrong, or what the server cannot do for it.
 struct Fault {
 	std::string id;         // empty: null
-	const char* code = "";  // SQLSTATE
+	std::string code;  // SQLSTATE
 	std::string message;
 	std::string detail, hint;  // empty: null
 };
@@ -39,6 +47,7 @@ namespace code {
 inline constexpr const char* kProtocolViolation = "08P01";
 inline constexpr const char* kNotSupported = "0A000";
 inline constexpr const char* kInvalidParameter = "22023";
+inline constexpr const char* kUndefinedColumn = "42703";
 inline constexpr const char* kNotAuthenticated = "28000";
 inline constexpr const char* kInsufficientPrivilege = "42501";
 inline constexpr const char* kUndefinedTable = "42P01";

@@ -73,6 +73,8 @@ class Session {
 	size_t reply_bytes = 0;
 	// Asked and not yet answered. A list takes no memory while it is empty, unlike a deque.
 	std::list<std::variant<Request, Fault>> requests;
+	size_t request_bytes = 0;  // of those
+	std::vector<uint64_t> readings;  // snapshots that are being read for it
 
 	static constexpr size_t kNotIdle = SIZE_MAX;
 

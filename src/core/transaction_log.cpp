@@ -16,6 +16,7 @@ size_t memory_of(const LogEntry& entry)
 {
 	size_t size = sizeof(LogEntry) + entry.body().memory() + entry.position.capacity() + kIndexed;
 	size += entry.tables.capacity() * sizeof(Touched) + entry.transaction.shapes.capacity() * sizeof(ShapePtr);
+	size += entry.matches.capacity() * sizeof(Match);
 	for (const std::string& channel : entry.channels)
 		size += sizeof channel + channel.capacity();
 	for (const Reset& reset : entry.resets)
@@ -24,6 +25,13 @@ size_t memory_of(const LogEntry& entry)
 }
 
 }  // namespace
+
+std::span<const Match> LogEntry::matches_of(FilterId filter) const noexcept
+{
+	const auto [first, last] = std::equal_range(matches.begin(), matches.end(), Match{filter, false, false, 0},
+	                                            [](const Match& a, const Match& b) { return a.filter < b.filter; });
+	return {first, last};
+}
 
 LogEntry& TransactionLog::append(LogEntry&& entry)
 {
@@ -35,6 +43,16 @@ LogEntry& TransactionLog::append(LogEntry&& entry)
 	if (entry.is_transaction()) by_place_.insert_or_assign(entry.transaction.place, entry.number);
 	entries_.push_back(std::move(entry));
 	return entries_.back();
+}
+
+void TransactionLog::set_matches(uint64_t number, std::vector<Match>&& matches, uint64_t judged)
+{
+	LogEntry& entry = entries_[number - first_];
+	memory_ -= entry.memory;
+	entry.matches = std::move(matches);
+	entry.judged = judged;
+	entry.memory = memory_of(entry);
+	memory_ += entry.memory;
 }
 
 void TransactionLog::drop_first() noexcept

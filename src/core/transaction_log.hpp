@@ -12,10 +12,12 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "core/evaluator.hpp"
 #include "core/record.hpp"
 #include "core/spill.hpp"
 
@@ -30,6 +32,13 @@ struct Reset {
 	bool lost = false;  // changes could not be delivered; otherwise none would have told what happened
 };
 
+// A change whose row passes a filter, before it or after it.
+struct Match {
+	FilterId filter = 0;
+	bool before = false, after = false;
+	size_t offset = 0;  // of its record
+};
+
 // A table that has changes in an entry, and which.
 struct Touched {
 	uint32_t relation;
@@ -42,7 +51,9 @@ struct LogEntry {
 	std::vector<Touched> tables;        // sorted by relation
 	std::vector<std::string> channels;  // that have messages here, sorted
 	std::vector<Reset> resets;
-	ShapePtr new_shape;         // the table's shape from here on: `subscribed` is said again
+	std::vector<Match> matches;  // by filter, then by offset: of every filter that was there by `judged`
+	uint64_t judged = 0;         // Hub::filters_born_ at the time
+	ShapePtr new_shape;          // the table's shape from here on: `subscribed` is said again
 	bool plain_notify = false;  // of another application's NOTIFY
 	// Of the stream when the entry was made: the transaction's own, or where it stood.
 	uint64_t place = 0;
@@ -51,6 +62,7 @@ struct LogEntry {
 
 	const Body& body() const noexcept { return transaction.body; }
 	bool is_transaction() const noexcept { return transaction.place != 0; }
+	std::span<const Match> matches_of(FilterId filter) const noexcept;
 };
 
 class TransactionLog {
@@ -81,6 +93,8 @@ class TransactionLog {
 	// The first entry after the transaction at this very place; nothing when that has left the log.
 	std::optional<uint64_t> after_transaction(uint64_t place) const noexcept;
 	LogEntry& append(LogEntry&& entry);
+	// The entry has been judged again.
+	void set_matches(uint64_t number, std::vector<Match>&& matches, uint64_t judged);
 
 	// Keeps to the limits. `needed`: the lowest entry some client still needs (end() when none does). Returns the first
 	// entry that is left; clients that need an older one are to be cut. `error` is set when a temporary file failed.

@@ -30,7 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
 		++changes;
 		for (const bool as_text : {false, true}) {
 			out.clear();
-			append_change_members(out, record, *transaction.shapes[record.shape], as_text);
+			append_change_members(out, record, *transaction.shapes[record.shape], View::whole(record, as_text));
 		}
 		append_key_member(out, record, *transaction.shapes[record.shape]);
 	}

@@ -28,7 +28,7 @@ std::string members(const Body& body, bool numbers_as_text = false)
 	Record record;
 	if (!reader.next(record)) return "no record";
 	std::string out = "{\"op\":\"" + std::string(op_name(record.op)) + "\"";
-	append_change_members(out, record, *transaction->shapes[record.shape], numbers_as_text);
+	append_change_members(out, record, *transaction->shapes[record.shape], View::whole(record, numbers_as_text));
 	out += '}';
 	EXPECT_TRUE(test::parse(out)) << out;
 	return out;
@@ -157,9 +157,9 @@ TEST(ChangeJson, OneRowLeavesNothingBehindForTheNext)
 	Record record;
 	std::string first, second;
 	ASSERT_TRUE(reader.next(record));
-	append_change_members(first, record, *transaction->shapes[0], false);
+	append_change_members(first, record, *transaction->shapes[0], View::whole(record, false));
 	ASSERT_TRUE(reader.next(record));
-	append_change_members(second, record, *transaction->shapes[0], false);
+	append_change_members(second, record, *transaction->shapes[0], View::whole(record, false));
 	EXPECT_EQ(second, R"(,"key":{"id":2},"new":{"id":2,"name":"c","tags":null},"old":{"id":2})");
 }
 

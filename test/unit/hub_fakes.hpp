@@ -81,6 +81,105 @@ class FakePast final : public core::Past {
 	void forget(uint64_t ticket) noexcept override { wanted.erase(ticket); }
 };
 
+// Filters of the form `v=x`: the rows whose second column is the JSON text behind the equals sign. `bad` is refused,
+// `fails` fails at the first row.
+class FakeEvaluator final : public core::Evaluator {
+ public:
+	struct Filter {
+		std::string text;
+		uint32_t relation;
+		size_t references = 0;
+		bool failed = false;
+	};
+	std::map<core::FilterId, Filter> all;
+	size_t evaluated = 0;
+
+	std::variant<core::FilterId, core::FilterFault> add_filter(const std::string&, const core::Shape& shape,
+	                                                           std::string_view where) override
+	{
+		if (where == "bad") return core::FilterFault{"42601", "42601", "syntax error", "", "", 1};
+		core::FilterId id = 0;
+		for (auto& [known, filter] : all) {
+			if (filter.text == where && filter.relation == shape.relation) {
+				++filter.references;
+				return known;
+			}
+			id = known + 1;
+		}
+		all[id] = {std::string(where), shape.relation, 1};
+		return id;
+	}
+	void retain(core::FilterId filter) noexcept override { ++all.at(filter).references; }
+	void release(core::FilterId filter) noexcept override
+	{
+		if (--all.at(filter).references == 0) all.erase(filter);
+	}
+	std::vector<core::FilterFailure> look_again(const core::Shape&) override { return {}; }
+	bool has_filters(uint32_t relation) const noexcept override
+	{
+		for (const auto& [id, filter] : all)
+			if (filter.relation == relation) return true;
+		return false;
+	}
+	void begin_batch() override { EXPECT_FALSE(std::exchange(in_batch_, true)); }
+	void end_batch() override { EXPECT_TRUE(std::exchange(in_batch_, false)); }
+	void begin_turn() noexcept override {}
+	void evaluate(const core::Shape& shape, const core::Record& change, core::Verdicts& verdicts) override
+	{
+		EXPECT_TRUE(in_batch_);
+		++evaluated;
+		verdicts.passed.clear();
+		verdicts.failed.clear();
+		core::Reader reader(change.image);
+		std::string_view now, before;
+		for (size_t i = 0; i < shape.columns.size(); ++i) {
+			const std::string_view value = reader.counted();
+			if (i == 1) now = before = value;
+		}
+		if (change.op == core::Op::update)
+			for (uint64_t left = reader.varint(); left > 0; --left) {
+				const bool second = reader.varint() == 1;
+				const std::string_view value = reader.counted();
+				if (second) before = value;
+			}
+		for (auto& [id, filter] : all) {
+			if (filter.relation != shape.relation || filter.failed) continue;
+			if (filter.text == "fails") {
+				filter.failed = true;
+				verdicts.failed.push_back({id, {"22012", "22012", "division by zero", "", "", 0}});
+				continue;
+			}
+			const std::string_view wanted = std::string_view(filter.text).substr(2);
+			const core::Verdict verdict{id, change.op != core::Op::insert && before == wanted,
+			                            change.op != core::Op::remove && now == wanted};
+			if (verdict.before || verdict.after) verdicts.passed.push_back(verdict);
+		}
+	}
+	size_t filters() const noexcept override { return all.size(); }
+	size_t memory() const noexcept override { return 0; }
+
+ private:
+	bool in_batch_ = false;
+};
+
+class FakeSnapshots final : public core::Snapshots {
+ public:
+	std::map<uint64_t, core::SnapshotWanted> wanted;
+	std::set<uint64_t> paused;
+	std::vector<uint64_t> fences;
+
+	void start(uint64_t number, const core::SnapshotWanted& what) override { wanted.emplace(number, what); }
+	void cancel(uint64_t number) noexcept override { wanted.erase(number); }
+	void pause(uint64_t number, bool pause) noexcept override
+	{
+		if (pause)
+			paused.insert(number);
+		else
+			paused.erase(number);
+	}
+	void fence(uint64_t number) override { fences.push_back(number); }
+};
+
 // A connection as the network layer keeps it: `ready` until next_frame has nothing more.
 class FakeLink final : public core::Link {
  public:
@@ -124,7 +223,9 @@ class HubFixture : public testing::Test {
 	FakeCatalog catalog;
 	int64_t now = 0;
 	FakePast past;
-	core::Hub hub{limits(), catalog, past, [this] { return now; }};
+	FakeEvaluator evaluator;
+	FakeSnapshots snapshots;
+	core::Hub hub{limits(), {catalog, past, evaluator, snapshots, [this] { return now; }}};
 	core::ShapeCache shapes;
 	std::vector<std::unique_ptr<Client>> clients;
 
@@ -155,6 +256,10 @@ class HubFixture : public testing::Test {
 		return changed;
 	}
 	void answer() { hub.process_requests(std::chrono::steady_clock::time_point::max()); }
+	void judge()
+	{
+		while (hub.judge(std::chrono::steady_clock::time_point::max())) {}
+	}
 	void ask(Client& client, const std::string& text)
 	{
 		hub.receive(*client.session, text);

@@ -68,12 +68,24 @@ TEST(Request, UnknownFieldsAndNullsAreIgnored)
 
 TEST(Request, WhatThisVersionDoesNotDoIsRefusedAsNotSupported)
 {
-	EXPECT_EQ(bad(R"({"type":"subscribe","id":"a","table":"t","where":"x < 1"})"), "0A000 a");
-	EXPECT_EQ(bad(R"({"type":"subscribe","id":"a","table":"t","columns":["x"]})"), "0A000 a");
-	EXPECT_EQ(bad(R"({"type":"subscribe","id":"a","table":"t","snapshot":true})"), "0A000 a");
 	EXPECT_EQ(bad(R"({"type":"auth","token":"x.y.z"})"), "0A000 ");
 	EXPECT_EQ(bad(R"({"type":"auth","id":"q","token":"x.y.z"})"), "0A000 q");
 	good(R"({"type":"subscribe","id":"a","table":"t","snapshot":false})");
+}
+
+TEST(Request, TablesHaveConditionsColumnsAndSnapshots)
+{
+	const Request request = good(
+	    R"({"type":"subscribe","id":"a","table":"t","where":"x < 1","columns":["b","a","b"],"snapshot":true})");
+	EXPECT_EQ(request.where, "x < 1");
+	EXPECT_EQ(request.columns, (std::vector<std::string>{"a", "b"}));
+	EXPECT_TRUE(request.snapshot && request.some_columns);
+	EXPECT_TRUE(good(R"({"type":"subscribe","id":"a","table":"t","columns":[]})").some_columns);
+	for (const char* wrong : {R"("where":7)", R"("where":"")", R"("columns":"a")", R"("columns":[1])", R"("columns":[""])",
+	                          R"("snapshot":"yes")"})
+		EXPECT_EQ(bad(std::string(R"({"type":"subscribe","id":"a","table":"t",)") + wrong + "}"), "22023 a") << wrong;
+	for (const char* wrong : {R"("where":"x")", R"("columns":["a"])", R"("snapshot":true)"})
+		EXPECT_EQ(bad(std::string(R"({"type":"subscribe","id":"a","channel":"c",)") + wrong + "}"), "22023 a") << wrong;
 }
 
 TEST(Request, APositionIsTakenAsItIsWithinBounds)
@@ -81,7 +93,7 @@ TEST(Request, APositionIsTakenAsItIsWithinBounds)
 	EXPECT_EQ(good(R"({"type":"subscribe","id":"a","table":"t","since":"1-2"})").since, "1-2");
 	EXPECT_EQ(good(R"({"type":"subscribe","id":"a","channel":"c","since":"x"})").since, "x");
 	const std::string long_one =
-	    R"({"type":"subscribe","id":"a","table":"t","since":")" + std::string(4097, 'x') + "\"}";
+	    R"({"type":"subscribe","id":"a","table":"t","since":")" + std::string(16 * 1024 + 1, 'x') + "\"}";
 	for (const std::string& text : {std::string(R"({"type":"subscribe","id":"a","table":"t","since":7})"),
 	                                std::string(R"({"type":"subscribe","id":"a","table":"t","since":""})"), long_one})
 		EXPECT_EQ(bad(text), "22023 a");
@@ -169,7 +181,7 @@ TEST(Reply, EveryMessageIsJsonWithItsFields)
 	     R"({"type":"welcome","protocol":"plank.v1","server":")" PLANK_VERSION R"(","session":"s\"","role":"web"})");
 	EXPECT_NE(welcome_message("s", "").find("\"role\":null"), std::string::npos);
 	same(
-	    subscribed_message("a\\", shape, "e-1"),
+	    subscribed_message("a\\", shape, nullptr, "e-1"),
 	    R"({"type":"subscribed","id":"a\\","table":"public.\"a\"","key":["id"],"columns":[{"name":"id","type":"bigint"}],"position":"e-1"})");
 	same(channel_subscribed_message("b", "jobs", "e-1"),
 	     R"({"type":"subscribed","id":"b","channel":"jobs","position":"e-1"})");

@@ -1,0 +1,287 @@
+// Rendering the log for an audience. Runs in the worker, inside network callbacks. Must not call PostgreSQL.
+#include <algorithm>
+
+#include "core/audience.hpp"
+#include "core/change_json.hpp"
+#include "core/json.hpp"
+#include "core/reply.hpp"
+
+namespace plank::core {
+
+// Collects messages into one buffer: `[` m `,` m … `]`, or just m.
+class Audience::Writer {
+ public:
+	// `expected`: bytes of the records to be written; their JSON is some times as long.
+	explicit Writer(size_t expected)
+	{
+		buffer_.reserve(Frame::kHeadroom + std::min(kBatchSize + kBatchSize / 16, 512 + 4 * expected));
+		buffer_.append(Frame::kHeadroom, '\0');
+		buffer_ += '[';
+	}
+	size_t size() const noexcept { return buffer_.size(); }
+	std::string& begin()
+	{
+		if (messages_++) buffer_ += ',';
+		return buffer_;
+	}
+	std::string& text() noexcept { return buffer_; }
+	FramePtr finish()
+	{
+		if (messages_ == 0) return nullptr;
+		if (messages_ == 1)
+			buffer_.erase(Frame::kHeadroom, 1);
+		else
+			buffer_ += ']';
+		if (buffer_.capacity() > buffer_.size() + buffer_.size() / 4) buffer_.shrink_to_fit();
+		return Frame::adopt(std::move(buffer_));
+	}
+
+ private:
+	std::string buffer_;
+	size_t messages_ = 0;
+};
+
+// Writes one entry's changes as one transaction message, or a part of it.
+class Audience::EntryRenderer {
+ public:
+	EntryRenderer(const Audience& audience, Writer& writer, const LogEntry& entry, size_t offset)
+	    : audience_(audience), writer_(writer), entry_(entry), from_(offset)
+	{
+		find_matches();
+	}
+
+	// Goes on until the message is full. True when the transaction has more for the next message, from `offset` on.
+	bool render(size_t& offset)
+	{
+		return reads_all() ? render_all(offset) : render_matches(offset);
+	}
+	bool is_open() const noexcept { return open_; }
+
+ private:
+	struct FormMatch {
+		const Form* form;
+		Match match;
+	};
+
+	// The rows that pass the audience's filters, in the order of the records.
+	void find_matches()
+	{
+		if (!audience_.has_filters_ || entry_.matches.empty()) return;
+		for (const WatchedTable& watched : audience_.tables_)
+			for (const Form& form : watched.forms)
+				if (form.filter != kNoFilter)
+					for (const Match& match : entry_.matches_of(form.filter))
+						if (match.offset >= from_) matches_.push_back({&form, match});
+		std::stable_sort(matches_.begin(), matches_.end(),
+		                 [](const FormMatch& a, const FormMatch& b) { return a.match.offset < b.match.offset; });
+	}
+
+	// Whether there may be something beside the rows that filters have found.
+	bool reads_all() const noexcept
+	{
+		if (!entry_.channels.empty() && !audience_.watched_channels_.empty()) return true;
+		for (const Touched& touched : entry_.tables)
+			if (const WatchedTable* watched = audience_.table(touched.relation))
+				if ((watched->every_row && (watched->events & touched.ops)) || (touched.ops & op_bit(Op::truncate)))
+					return true;
+		return false;
+	}
+
+	bool render_all(size_t& offset)
+	{
+		RecordReader reader(entry_.body(), offset);
+		Record record;
+		size_t next = 0;
+		for (size_t at = offset; reader.next(record); at = reader.offset()) {
+			size_t end = next;
+			while (end < matches_.size() && matches_[end].match.offset == at)
+				++end;
+			if (!write(record, next, end)) {
+				offset = at;
+				return true;
+			}
+			next = end;
+		}
+		return false;
+	}
+
+	bool render_matches(size_t& offset)
+	{
+		for (size_t next = 0; next < matches_.size();) {
+			const size_t at = matches_[next].match.offset;
+			size_t end = next;
+			while (end < matches_.size() && matches_[end].match.offset == at)
+				++end;
+			RecordReader reader(entry_.body(), at);
+			Record record;
+			if (reader.next(record) && !write(record, next, end)) {
+				offset = at;
+				return true;
+			}
+			next = end;
+		}
+		return false;
+	}
+
+	// Writes what the record is for each form; the matches from `next` to `end` are its own. False: the message is full,
+	// and the record belongs into the next one.
+	bool write(const Record& record, size_t next, size_t end)
+	{
+		if (record.tag == Tag::message) {
+			const WatchedChannel* heard = audience_.channel(record.channel);
+			return !heard || write_message(record, *heard);
+		}
+		if (!record.is_change()) return true;
+		const ShapePtr& shape = entry_.transaction.shapes[record.shape];
+		// Neighbouring changes are mostly of one table.
+		if (shape->relation != known_relation_) {
+			known_relation_ = shape->relation;
+			known_ = audience_.table(known_relation_);
+		}
+		if (!known_) return true;
+		bool first = true;
+		for (const Form& form : known_->forms) {
+			View view = View::whole(record, form.numbers_as_text);
+			if (form.filter != kNoFilter && record.op != Op::truncate) {
+				const auto mine = std::find_if(matches_.begin() + static_cast<ptrdiff_t>(next),
+				                               matches_.begin() + static_cast<ptrdiff_t>(end),
+				                               [&](const FormMatch& match) { return match.form == &form; });
+				if (mine == matches_.begin() + static_cast<ptrdiff_t>(end)) continue;
+				if (!translate(mine->match, record, view)) continue;
+			}
+			if (!(form.events & op_bit(view.op))) continue;
+			// A message may end before a record, not within it.
+			if (first && is_full()) return false;
+			first = false;
+			write_change(record, shape, form, view);
+		}
+		return true;
+	}
+
+	// What the change is to whoever sees the filter's rows alone (protocol.md rule 4).
+	static bool translate(const Match& match, const Record& record, View& view)
+	{
+		if (record.op == Op::insert) return match.after;
+		if (record.op == Op::remove) return match.before;
+		if (match.before && match.after) return true;
+		view.op = match.after ? Op::insert : Op::remove;
+		view.by_update = true;
+		return match.before || match.after;
+	}
+
+	// Ends the message when it is large enough.
+	bool is_full()
+	{
+		if (!open_ || writer_.size() - start_ < kBatchSize) return false;
+		writer_.text() += "],\"more\":true}";
+		return true;
+	}
+
+	std::string& begin(const std::string& head)
+	{
+		std::string& out = open_ ? writer_.text() : writer_.begin();
+		if (open_) {
+			out += ',';
+		} else {
+			open_ = true;
+			start_ = out.size();
+			out += "{\"type\":\"transaction\",\"xid\":";
+			if (entry_.plain_notify)
+				out += "null";
+			else
+				out.append("\"").append(std::to_string(entry_.transaction.xid)) += '"';
+			out += ",\"committed_at\":";
+			append_json_time(out, entry_.transaction.committed_at);
+			out.append(",").append(audience_.catchup_) += "\"changes\":[";
+		}
+		return out += head;
+	}
+
+	bool write_message(const Record& record, const WatchedChannel& heard)
+	{
+		if (is_full()) return false;
+		std::string& out = begin(heard.head);
+		out += ",\"channel\":";
+		append_json_string(out, heard.channel);
+		out.append(",\"op\":\"message\",\"payload\":").append(record.payload) += '}';
+		return true;
+	}
+
+	void write_change(const Record& record, const ShapePtr& shape, const Form& form, View& view)
+	{
+		if (form.columns) {
+			if (form.chosen_of != shape) {
+				form.chosen = choose_columns(*shape, form.columns);
+				form.chosen_of = shape;
+			}
+			view.columns = &form.chosen;
+		}
+		std::string& out = begin(form.head);
+		out.append(",\"table\":").append(shape->table_json);
+		out.append(",\"op\":\"").append(op_name(view.op)) += '"';
+		append_change_members(out, record, *shape, view);
+		out += '}';
+	}
+
+	const Audience& audience_;
+	Writer& writer_;
+	const LogEntry& entry_;
+	const size_t from_;
+	std::vector<FormMatch> matches_;
+	uint32_t known_relation_ = 0;
+	const WatchedTable* known_ = nullptr;
+	bool open_ = false;
+	size_t start_ = 0;
+};
+
+std::string Audience::position_of(const LogEntry& entry) const { return entry.position + suffix_; }
+
+// The shape of its table from here on.
+void Audience::render_shape(Writer& writer, const LogEntry& entry) const
+{
+	const WatchedTable* watched = table(entry.new_shape->relation);
+	if (!watched) return;
+	for (const Form& form : watched->forms)
+		for (const std::string& id : form.ids)
+			writer.begin() += subscribed_message(id, *entry.new_shape, form.columns, position_of(entry));
+}
+
+void Audience::render_resets(Writer& writer, const LogEntry& entry) const
+{
+	for (const Reset& reset : entry.resets)
+		for (const WatchedTable& watched : tables_)
+			if (reset.relation == kAllTables || reset.relation == watched.relation)
+				for (const Form& form : watched.forms)
+					for (const std::string& id : form.ids)
+						writer.begin() += reset_message(id, reset.reason, position_of(entry));
+}
+
+Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until) const
+{
+	Batch batch;
+	batch.from = from;
+	Writer writer(log.at(from.entry).body().size() - from.offset);
+	Cursor at = from;
+	while (at.entry < until && writer.size() < kBatchSize) {
+		const LogEntry& entry = log.at(at.entry);
+		if (watches(entry)) {
+			if (entry.new_shape) render_shape(writer, entry);
+			EntryRenderer renderer(*this, writer, entry, at.offset);
+			if (renderer.render(at.offset)) break;  // a part of a large transaction ends this batch
+			if (renderer.is_open()) {
+				std::string& out = writer.text();
+				out += "],\"more\":false,\"position\":";
+				append_json_string(out, position_of(entry));
+				out += '}';
+			}
+			render_resets(writer, entry);
+			batch.entries_bytes += entry.body().size();
+		}
+		at = {at.entry + 1, 0};
+	}
+	batch.to = skip(log, at, until);
+	batch.frame = writer.finish();
+	return batch;
+}
+
+}  // namespace plank::core

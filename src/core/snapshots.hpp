@@ -1,0 +1,42 @@
+// Reading the rows that exist already, for subscriptions with `snapshot`. The hub asks for it and is told what is read:
+//   snapshot_begun    what the snapshot has seen, and the table's shape in it; before any row
+//   snapshot_rows     some rows
+//   snapshot_done     there are no more
+//   snapshot_failed   instead of all that follows
+//   fence_passed      the stream has delivered all that had committed when the fence was asked for
+// Runs in the worker. Must not call PostgreSQL.
+#pragma once
+#ifdef POSTGRES_H
+#error "core/ must not see PostgreSQL"
+#endif
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/subscription.hpp"
+
+namespace plank::core {
+
+struct SnapshotWanted {
+	uint32_t relation = 0;
+	std::vector<std::string> columns;  // in the shape's order
+	bool numbers_as_text = false;
+	FilterId filter = kNoFilter;
+	std::string role;
+};
+
+class Snapshots {
+ public:
+	// `number`: the hub's own. Called outside network callbacks, and never answered from within.
+	virtual void start(uint64_t number, const SnapshotWanted& wanted) = 0;
+	virtual void cancel(uint64_t number) noexcept = 0;
+	// The client takes no more for the moment, or does again. May come from a network callback.
+	virtual void pause(uint64_t number, bool paused) noexcept = 0;
+	virtual void fence(uint64_t number) = 0;
+
+ protected:
+	~Snapshots() = default;
+};
+
+}  // namespace plank::core
