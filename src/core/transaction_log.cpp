@@ -57,7 +57,8 @@ uint64_t TransactionLog::trim(uint64_t needed, std::string& error)
 		if (!entry.spilled) break;
 		spilled_ += entry.spilled->bytes().size();
 		memory_ -= entry.memory;
-		entry.transaction.body = std::string();
+		// Assigning an empty string would keep the memory.
+		std::string().swap(entry.transaction.body);
 		entry.memory = memory_of(entry);
 		memory_ += entry.memory;
 	}
