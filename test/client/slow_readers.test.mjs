@@ -6,8 +6,11 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Cluster, until } from './cluster.mjs';
 
+// Long enough that a reader on a busy machine is not taken for one that has stopped, and that one that is cut can still
+// read why.
+const sendTimeout = 5000;
 const cluster = await Cluster.start({
-	'plank.send_buffer': '1MB', 'plank.send_timeout': '1s', 'plank.history_size': '16MB', 'plank.notify_limit': '512MB', 'plank.max_subscriptions': 100,
+	'plank.send_buffer': '1MB', 'plank.send_timeout': `${sendTimeout}ms`, 'plank.history_size': '16MB', 'plank.notify_limit': '512MB', 'plank.max_subscriptions': 100,
 });
 const patience = 60_000;
 await cluster.sql(`CREATE TABLE load (id int PRIMARY KEY, t text); CREATE TABLE small (id int PRIMARY KEY); SELECT plank.track('load'), plank.track('small')`);
@@ -85,7 +88,7 @@ test('a client that reads slowly gets a transaction of 100 MB whole', async (t) 
 		frames += 1;
 		client.socket.pause();
 		// Longer than the server's patience in sum, never in one go.
-		setTimeout(() => client.socket.resume(), frames <= 3 ? 600 : 10);
+		setTimeout(() => client.socket.resume(), frames <= 3 ? 0.5 * sendTimeout : 10);
 	};
 	const memory = await workerMemory();
 	await load(1, 100_000);
