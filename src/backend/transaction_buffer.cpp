@@ -1,6 +1,7 @@
 // The transaction callbacks and what is added besides row changes. Runs in ordinary sessions.
 #include "core/bytes.hpp"
 
+#include "backend/replicated_truncate.hpp"
 #include "backend/transaction_buffer.hpp"
 #include "backend/transport.hpp"
 #include "pg/guard.hpp"
@@ -28,6 +29,7 @@ void after_end(bool committed) noexcept
 		notify_transport().after_abort();
 	}
 	catalog_changed = false;
+	forget_replicated_truncates();
 	records.forget();
 }
 
@@ -36,9 +38,11 @@ void on_transaction(XactEvent event, void*)
 	pg::entry([&] {
 		switch (event) {
 			case XACT_EVENT_PRE_COMMIT:
+				add_replicated_truncates();
 				if (!records.empty()) notify_transport().before_commit(records);
 				break;
 			case XACT_EVENT_PRE_PREPARE:
+				add_replicated_truncates();
 				if (!records.empty()) notify_transport().before_prepare(records);
 				break;
 			case XACT_EVENT_COMMIT:

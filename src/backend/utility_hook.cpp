@@ -97,6 +97,21 @@ bool commits_in_the_middle(const AlterTableCmd& command)
 	return command.subtype == AT_DetachPartition && castNode(PartitionCmd, command.def)->concurrent;
 }
 
+bool makes_unlogged(const AlterTableCmd& command) { return command.subtype == AT_SetUnLogged; }
+
+// plank.track refuses unlogged tables, so a tracked one must not become one.
+void refuse_unlogged(Oid relation)
+{
+	const Oid root = tracked_root(relation);
+	if (!OidIsValid(root)) return;
+	ereport(ERROR,
+	        (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+	         root == relation ? errmsg("cannot make tracked table \"%s\" unlogged", get_rel_name(root))
+	                          : errmsg("cannot make partition \"%s\" of tracked table \"%s\" unlogged",
+	                                   get_rel_name(relation), get_rel_name(root)),
+	         errdetail("A crash empties an unlogged table without a trace."), errhint("Use plank.untrack first.")));
+}
+
 // The relation that an ALTER TABLE names, locked as the statement itself will lock it and after the same check of
 // privileges, so that what is seen before it is what it starts from.
 Oid altered_relation(AlterTableStmt& statement)
@@ -135,7 +150,9 @@ Before look_before(Node* node)
 	if (IsA(node, AlterTableStmt)) {
 		auto& statement = *reinterpret_cast<AlterTableStmt*>(node);
 		if (!is_table_or_type(statement)) return before;
-		before.states = states_of_altered(statement, altered_relation(statement));
+		const Oid relation = altered_relation(statement);
+		if (OidIsValid(relation) && has_command(statement, makes_unlogged)) refuse_unlogged(relation);
+		before.states = states_of_altered(statement, relation);
 		ListCell* cell;
 		if (has_command(statement, commits_in_the_middle))
 			foreach (cell, before.states)

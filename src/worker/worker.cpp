@@ -127,16 +127,19 @@ void Worker::tick()
 	next_tick_ = Clock::now() + kTick;
 	look_for_extension();
 	if (server_ && server_->port() == 0 && Clock::now() >= next_listen_) listen_on_port();
-	if (slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) {
+	const bool ready = slot_.state.load() == static_cast<int>(pg::WorkerState::ready);
+	if (ready)
 		pg::unit_of_work("plank: looking at the catalog", [&] {
 			pg::shared_state()->queue_usage.store(pg::notification_queue_usage());
 			choose_anonymous_role();
 		});
-		if (pg::catalog_has_changed()) look_at_tables_ = true;
-		if (look_at_tables_) {
-			look_at_tables_ = !hub_.look_again();
-			catalog_.finish();
-		}
+	// Also after the extension has gone: who still watches a table hears of it as soon as the drop lets us look.
+	if (pg::catalog_has_changed()) look_at_tables_ = true;
+	if (look_at_tables_) {
+		look_at_tables_ = !hub_.look_again();
+		catalog_.finish();
+	}
+	if (ready) {
 		hub_.close_unauthenticated();
 		if (Clock::now() >= next_position_) {
 			next_position_ = Clock::now() + std::chrono::milliseconds(pg::Settings::ping_interval);

@@ -148,6 +148,7 @@ void Worker::look_for_extension()
 	});
 	const std::string name = web_.database;
 	if (version.empty() || !OidIsValid(function)) {
+		catalog_.forget_channels();
 		stop_serving(pg::WorkerState::waiting_for_extension,
 		             "extension plank is not installed in database " + name + "; run CREATE EXTENSION plank");
 	} else if (version != PLANK_VERSION) {
@@ -184,9 +185,10 @@ void Worker::stop_serving(pg::WorkerState state, const std::string& reason)
 	if (!served) return;
 	slot_.listening.store(false);
 	pg::unit_of_work("plank: no longer listening", [&] { receiver_.unlisten(); });
-	// Nothing is tracked any more: subscribers hear that their tables are gone.
-	hub_.look_again();
-	catalog_.finish();
+	// Nothing is tracked any more: subscribers hear that their tables are gone. The drop may hold their locks still, so
+	// that the look has to be repeated.
+	look_at_tables_ = true;
+	next_tick_ = {};
 }
 
 }  // namespace plank::worker

@@ -27,7 +27,7 @@ async function freePort() {
 }
 
 /** Waits until `condition` gives something true; the test fails when it does not in time. */
-export async function until(condition, what, ms = 10_000) {
+export async function until(condition, what, ms = 30_000) {
 	for (const end = Date.now() + ms; ;) {
 		const result = await condition();
 		if (result) return result;
@@ -90,7 +90,7 @@ export class Cluster {
 				ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO web;
 				ALTER DEFAULT PRIVILEGES FOR ROLE keeper GRANT SELECT ON TABLES TO web;
 				SELECT plank.expose('marker')`, database);
-			const { rows: [{ ready }] } = await this.query(`SELECT plank.wait_until_ready('20s') AS ready`, [], database);
+			const { rows: [{ ready }] } = await this.query(`SELECT plank.wait_until_ready('60s') AS ready`, [], database);
 			assert.ok(ready, `the worker of ${database} did not become ready`);
 		}
 	}
