@@ -55,7 +55,19 @@ struct DatabaseSlot {
 	std::atomic<Oid> oid;                   // known once its worker has connected
 	std::atomic<uint32_t> catalog_changes;  // raised after a commit that changed what the worker has cached
 	std::atomic<uint64_t> lost;             // raised after a commit whose changes could not go through the queue
+	std::atomic<bool> gap_noted;            // a commit has told WAL that this run's changes are not in it
 	char channel[kChannelLength + 1];       // secret, made at every server start
+};
+
+// Where a session's transaction began to speak in WAL; each has a cache line of its own, for all write at every commit.
+struct alignas(64) FirstMessage {
+	std::atomic<uint64_t> lsn;  // 0: it has said nothing
+};
+
+// The same for a prepared transaction, whose session goes on to others. Taken by setting `xid`, after `lsn`.
+struct PreparedMessage {
+	std::atomic<uint64_t> xid;  // top-level, full; 0: free
+	std::atomic<uint64_t> lsn;
 };
 
 struct SharedState {
@@ -69,8 +81,22 @@ struct SharedState {
 // Null when Plank was not preloaded.
 SharedState* shared_state() noexcept;
 
-// The slot of the current session's database, or null when it has no worker. Cheap after the first call.
+// The slot of the current session's database, or null when it has no worker or none has connected yet. Cheap after the
+// first call.
 DatabaseSlot* my_database_slot() noexcept;
+// The same, whether or not a worker has ever been up. In a transaction; may ereport.
+DatabaseSlot* find_my_database_slot();
+
+// This session's transaction begins to speak in WAL at `lsn` or after it. Before the first message is written, so that a
+// reader who looks at the end of WAL first and then at what is published finds the message behind one or the other.
+void publish_first_message(uint64_t lsn) noexcept;
+// The transaction has ended, its last record written.
+void clear_first_message() noexcept;
+// It is about to be prepared under this xid: what was published stays until the xid is no longer in progress. May ereport.
+void keep_first_message(uint64_t xid);
+// Where the oldest transaction of this server that is still open, prepared ones included, began to speak; 0 when none has.
+// May ereport.
+uint64_t oldest_first_message();
 
 // True when a worker of this database listens.
 bool anybody_listens(const DatabaseSlot* slot) noexcept;
