@@ -17,6 +17,7 @@ extern "C" {
 #include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 }
 
@@ -83,6 +84,7 @@ void startup()
 		state->databases = wanted_count;
 		state->workers = wanted_count * Settings::workers;
 		fill_random(&state->epoch, sizeof state->epoch);
+		state->made_at = GetCurrentTimestamp();
 		for (int i = 0; i < wanted_count; ++i) {
 			DatabaseSlot& slot = state->database[i];
 			strlcpy(slot.name, wanted[i].name, NAMEDATALEN);

@@ -73,6 +73,7 @@ struct PreparedMessage {
 struct SharedState {
 	int databases, workers;
 	uint64_t epoch;                // of positions: random, made at every server start
+	int64_t made_at;               // TimestampTz; a crash of some process makes it all anew
 	std::atomic<int> queue_usage;  // of the notification queue, in thousandths, as the workers last saw it
 	DatabaseSlot database[kMaxDatabases];
 	WorkerSlot worker[1];  // `workers` of them

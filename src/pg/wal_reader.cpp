@@ -158,6 +158,7 @@ Verdict read_xact(XLogReaderState* state, WalEvent& event)
 			event.xids = parsed.subxacts;
 			event.count = parsed.nsubxacts;
 			event.time = parsed.xact_time;
+			event.database = parsed.dbId;
 			return Verdict::event;
 		}
 		case XLOG_XACT_ABORT:
