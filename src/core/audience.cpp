@@ -45,10 +45,14 @@ std::string audience_key(const std::string& role, const std::vector<Subscription
 	return key;
 }
 
-std::string position_text(const std::string& epoch, uint64_t xid) { return epoch + '-' + std::to_string(xid); }
-
-Audience::Audience(std::string key, const std::vector<Subscription>& subscriptions) : key_(std::move(key))
+Audience::Audience(std::string key, const std::vector<Subscription>& subscriptions, bool catchup) : key_(std::move(key))
 {
+	if (catchup) {
+		catchup_id_ = subscriptions.front().id;
+		catchup_ = "\"catchup\":";
+		append_json_string(catchup_, catchup_id_);
+		catchup_ += ',';
+	}
 	std::map<uint32_t, std::vector<const Subscription*>> by_table;
 	std::map<std::string, std::vector<std::string>> by_channel;
 	for (const Subscription& subscription : subscriptions) {
@@ -108,6 +112,8 @@ bool Audience::hears(const LogEntry& entry) const noexcept
 
 bool Audience::watches(const LogEntry& entry) const noexcept
 {
+	// A plain NOTIFY has no replay.
+	if (entry.plain_notify && catches_up()) return false;
 	for (const Touched& touched : entry.tables)
 		if (const WatchedTable* watched = table(touched.relation); watched && (watched->events & touched.ops))
 			return true;
@@ -115,6 +121,22 @@ bool Audience::watches(const LogEntry& entry) const noexcept
 	for (const Reset& reset : entry.resets)
 		if (reset.relation == kAllTables ? !tables_.empty() : table(reset.relation) != nullptr) return true;
 	return entry.new_shape && table(entry.new_shape->relation);
+}
+
+const Audience::Measure& Audience::measure(const TransactionLog& log, uint64_t from, uint64_t until)
+{
+	if (measured_.until == until && measured_.from == from) return measured_;
+	measured_ = Measure{from, until, {until, 0}, 0, nullptr};
+	for (uint64_t number = from; number < until; ++number) {
+		const LogEntry& entry = log.at(number);
+		if (!watches(entry)) continue;
+		if (measured_.first.entry == until) measured_.first = {number, 0};
+		measured_.bytes += entry.body().size();
+		if (measured_.shape || relations_.empty()) continue;
+		for (const ShapePtr& shape : entry.transaction.shapes)
+			if (!measured_.shape && shape && shape->relation == relations_.front()) measured_.shape = shape;
+	}
+	return measured_;
 }
 
 Cursor Audience::skip(const TransactionLog& log, Cursor at, uint64_t until) const noexcept
@@ -161,8 +183,7 @@ class Audience::Writer {
 bool Audience::render_changes(Writer& writer, const LogEntry& entry, Cursor& at) const
 {
 	const Transaction& transaction = entry.transaction;
-	const std::string_view records = entry.records();
-	Reader reader(records.substr(at.offset));
+	RecordReader reader(entry.body(), at.offset);
 	Record record;
 	bool open = false;
 	size_t start = 0;
@@ -184,12 +205,11 @@ bool Audience::render_changes(Writer& writer, const LogEntry& entry, Cursor& at)
 				out.append("\"").append(std::to_string(transaction.xid)) += '"';
 			out += ",\"committed_at\":";
 			append_json_time(out, transaction.committed_at);
-			out += ",\"changes\":[";
+			out.append(",").append(catchup_) += "\"changes\":[";
 		}
 		out += head;
 	};
-	while (next_record(reader, record)) {
-		const size_t after = records.size() - reader.rest().size();
+	while (reader.next(record)) {
 		const WatchedTable* watched = nullptr;
 		const WatchedChannel* heard = nullptr;
 		const std::string* heads[2] = {nullptr, nullptr};
@@ -230,45 +250,44 @@ bool Audience::render_changes(Writer& writer, const LogEntry& entry, Cursor& at)
 				out += '}';
 			}
 		}
-		before = after;
+		before = reader.offset();
 	}
 	return open;
 }
 
-void Audience::render_resets(Writer& writer, const LogEntry& entry, const std::string& position) const
+void Audience::render_resets(Writer& writer, const LogEntry& entry) const
 {
 	for (const Reset& reset : entry.resets)
 		for (const WatchedTable& watched : tables_)
 			if (reset.relation == kAllTables || reset.relation == watched.relation)
 				for (const std::string& id : watched.ids)
-					writer.begin() += reset_message(id, reset.reason, position);
+					writer.begin() += reset_message(id, reset.reason, entry.position);
 }
 
-Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until, const std::string& epoch) const
+Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until) const
 {
 	Batch batch;
 	batch.from = from;
-	Writer writer(log.at(from.entry).body_size() - from.offset);
+	Writer writer(log.at(from.entry).body().size() - from.offset);
 	Cursor at = from;
 	while (at.entry < until && writer.size() < kBatchSize) {
 		const LogEntry& entry = log.at(at.entry);
 		if (watches(entry)) {
-			const std::string position = position_text(epoch, entry.position_xid);
 			if (entry.new_shape)
 				if (const WatchedTable* watched = table(entry.new_shape->relation))
 					for (const std::string& id : watched->ids)
-						writer.begin() += subscribed_message(id, *entry.new_shape, position);
+						writer.begin() += subscribed_message(id, *entry.new_shape, entry.position);
 			const size_t offset = at.offset;
 			const bool open = render_changes(writer, entry, at);
 			if (at.offset != offset) break;  // a part of a large transaction ends this batch
 			if (open) {
 				std::string& out = writer.text();
 				out += "],\"more\":false,\"position\":";
-				append_json_string(out, position);
+				append_json_string(out, entry.position);
 				out += '}';
 			}
-			render_resets(writer, entry, position);
-			batch.entries_bytes += entry.body_size();
+			render_resets(writer, entry);
+			batch.entries_bytes += entry.body().size();
 		}
 		at = {at.entry + 1, 0};
 	}

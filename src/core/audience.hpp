@@ -48,17 +48,31 @@ struct Batch {
 
 class Audience {
  public:
-	Audience(std::string key, const std::vector<Subscription>& subscriptions);
+	// `catchup`: it is one subscription that hears of what others have had; its messages say so.
+	Audience(std::string key, const std::vector<Subscription>& subscriptions, bool catchup = false);
 
 	const std::string& key() const noexcept { return key_; }
+	bool catches_up() const noexcept { return !catchup_.empty(); }
+	const std::string& catchup_id() const noexcept { return catchup_id_; }
 	bool watches(const LogEntry& entry) const noexcept;
 	const std::vector<uint32_t>& relations() const noexcept { return relations_; }
 	const std::vector<std::string>& channels() const noexcept { return channels_; }
 
 	// Renders from `from` up to entry `until` (exclusive, beyond `from`), about kBatchSize bytes at the most.
-	Batch render(const TransactionLog& log, Cursor from, uint64_t until, const std::string& epoch) const;
+	Batch render(const TransactionLog& log, Cursor from, uint64_t until) const;
 	// The first place from `at` on, up to entry `until`, where something concerns the audience.
 	Cursor skip(const TransactionLog& log, Cursor at, uint64_t until) const noexcept;
+
+	// What a stretch of the log holds for a catchup audience: where it begins, how many bytes of log it is, and the shape
+	// of its table at the beginning (null when nothing there tells).
+	struct Measure {
+		uint64_t from = 0, until = 0;
+		Cursor first;
+		uint64_t bytes = 0;
+		ShapePtr shape;
+	};
+	// Cheap when it was asked last, as by the many that come back together.
+	const Measure& measure(const TransactionLog& log, uint64_t from, uint64_t until);
 
 	// Sessions that have all there was; hub.cpp keeps it.
 	std::vector<Session*> idle;
@@ -90,9 +104,12 @@ class Audience {
 	const WatchedChannel* channel(std::string_view name) const noexcept;
 	bool hears(const LogEntry& entry) const noexcept;
 	bool render_changes(Writer& writer, const LogEntry& entry, Cursor& at) const;
-	void render_resets(Writer& writer, const LogEntry& entry, const std::string& position) const;
+	void render_resets(Writer& writer, const LogEntry& entry) const;
 
 	std::string key_;
+	std::string catchup_;  // the member that follows a transaction's time, or nothing
+	std::string catchup_id_;
+	Measure measured_;
 	std::vector<uint32_t> relations_;
 	std::vector<std::string> channels_;
 	std::vector<WatchedTable> tables_;              // by relation
@@ -103,8 +120,5 @@ constexpr size_t kBatchSize = 256 * 1024;
 
 // What makes two sessions one audience.
 std::string audience_key(const std::string& role, const std::vector<Subscription>& subscriptions);
-
-// The opaque position of everything up to a transaction id, for one server start.
-std::string position_text(const std::string& epoch, uint64_t xid);
 
 }  // namespace plank::core

@@ -32,18 +32,18 @@ void tidy(std::vector<Reset>& resets)
 void read_extras(const Transaction& transaction, LogEntry& entry)
 {
 	std::vector<std::string_view> channels;
-	Reader reader(transaction.records());
+	RecordReader reader(transaction.body);
 	Record record;
-	while (next_record(reader, record)) {
+	while (reader.next(record)) {
 		if (record.tag == Tag::message) {
 			if (channels.empty() || channels.back() != record.channel) channels.push_back(record.channel);
 		} else if (record.tag == Tag::reset) {
-			entry.resets.push_back({record.relation, std::string(record.reason)});
+			entry.resets.push_back({record.relation, std::string(record.reason), false});
 		} else if (record.tag == Tag::lost) {
 			Reader relations(record.relations);
-			if (relations.done()) entry.resets.push_back({kAllTables, kLost});
+			if (relations.done()) entry.resets.push_back({kAllTables, kLost, true});
 			while (!relations.done())
-				entry.resets.push_back({static_cast<uint32_t>(relations.varint()), kLost});
+				entry.resets.push_back({static_cast<uint32_t>(relations.varint()), kLost, true});
 		}
 	}
 	tidy(entry.resets);
@@ -56,8 +56,9 @@ void read_extras(const Transaction& transaction, LogEntry& entry)
 std::vector<Touched> touched_tables(const Transaction& transaction)
 {
 	std::vector<Touched> tables;
-	for (size_t i = 0; i < transaction.ops.size(); ++i)
-		if (transaction.ops[i]) tables.push_back({transaction.shapes[i]->relation, transaction.ops[i]});
+	const std::vector<OpSet>& ops = transaction.contents.ops;
+	for (size_t i = 0; i < ops.size(); ++i)
+		if (ops[i]) tables.push_back({transaction.shapes[i]->relation, ops[i]});
 	std::sort(tables.begin(), tables.end(), [](const Touched& a, const Touched& b) { return a.relation < b.relation; });
 	size_t kept = 0;
 	for (const Touched& touched : tables) {
@@ -76,8 +77,8 @@ constexpr uint16_t kTooSlow = 4008;
 
 }  // namespace
 
-Hub::Hub(std::string epoch, HubLimits limits, Catalog& catalog, std::function<int64_t()> clock)
-    : epoch_(std::move(epoch)), limits_(limits), catalog_(catalog), clock_(std::move(clock)), log_(limits.log)
+Hub::Hub(HubLimits limits, Catalog& catalog, Past& past, std::function<int64_t()> clock)
+    : limits_(limits), catalog_(catalog), past_(past), clock_(std::move(clock)), log_(limits.log)
 {}
 
 Hub::~Hub() = default;
@@ -87,8 +88,6 @@ void Hub::set_limits(HubLimits limits)
 	limits_ = limits;
 	log_.set_limits(limits.log);
 }
-
-std::string Hub::position() const { return position_text(epoch_, last_xid_); }
 
 Session& Hub::open(Link& link, std::string name, std::string role)
 {
@@ -103,6 +102,7 @@ void Hub::close(Session& session) noexcept
 {
 	for (const Subscription& subscription : session.subscriptions)
 		unwatch(session, subscription);
+	drop_tickets(session);
 	leave_audience(session);
 	const auto forget = [&](auto& list) { list.erase(std::remove(list.begin(), list.end(), &session), list.end()); };
 	if (!session.requests.empty() && !session.stalled) {
@@ -116,17 +116,34 @@ void Hub::close(Session& session) noexcept
 
 LogEntry& Hub::append(LogEntry&& entry)
 {
-	if (entry.transaction.xid) last_xid_ = entry.transaction.xid;
-	entry.position_xid = last_xid_;
+	if (entry.is_transaction()) {
+		place_ = entry.transaction.place;
+		position_ = std::move(entry.transaction.position);
+	}
+	entry.place = place_;
+	entry.position = position_;
 	return log_.append(std::move(entry));
 }
 
-// Says `subscribed` again, from here on, when a watched table has another shape than its subscribers know.
+void Hub::begin_stream(uint64_t place, std::string position)
+{
+	log_.begin(place);
+	moved(place, std::move(position));
+}
+
+void Hub::moved(uint64_t place, std::string position)
+{
+	place_ = place;
+	position_ = std::move(position);
+}
+
+// Says `subscribed` again, from here on, when a table has another shape than the log told last. Whether anybody watches it
+// does not matter: who resumes reads this stretch of the log later.
 void Hub::announce_shape(const ShapePtr& shape)
 {
-	const auto found = tables_.find(shape->relation);
-	if (found == tables_.end()) return;
-	const ShapePtr known = std::exchange(found->second.shape, shape);
+	Told& told = shapes_[shape->relation];
+	told.entry = log_.end();
+	const ShapePtr known = std::exchange(told.shape, shape);
 	if (!known || known->identity == shape->identity) return;
 	settle();
 	LogEntry entry;
@@ -134,23 +151,42 @@ void Hub::announce_shape(const ShapePtr& shape)
 	wake(append(std::move(entry)));
 }
 
+// Of tables that nobody watches and that the log does not name any more. Seldom, so that it costs a change nothing.
+void Hub::forget_old_shapes()
+{
+	if (shapes_.size() < 2 * shapes_swept_) return;
+	std::erase_if(shapes_,
+	              [&](const auto& item) { return item.second.entry < log_.first() && !tables_.contains(item.first); });
+	shapes_swept_ = std::max<size_t>(64, shapes_.size());
+}
+
+LogEntry Hub::make_entry(Transaction&& transaction)
+{
+	LogEntry entry;
+	entry.tables = touched_tables(transaction);
+	if (transaction.contents.messages + transaction.contents.others > 0) read_extras(transaction, entry);
+	entry.transaction = std::move(transaction);
+	return entry;
+}
+
 void Hub::deliver(Transaction&& transaction)
 {
 	settle();
-	LogEntry entry;
-	entry.tables = touched_tables(transaction);
-	if (transaction.messages + transaction.others > 0) read_extras(transaction, entry);
+	LogEntry entry = make_entry(std::move(transaction));
+	const Contents& contents = entry.transaction.contents;
 	bool notices = false;
-	for (size_t i = 0; i < transaction.ops.size(); ++i) {
-		if (!transaction.ops[i]) continue;
-		notices |= !transaction.shapes[i]->notify.empty();
-		announce_shape(transaction.shapes[i]);
+	for (size_t i = 0; i < contents.ops.size(); ++i) {
+		if (!contents.ops[i]) continue;
+		const ShapePtr& shape = entry.transaction.shapes[i];
+		notices |= !shape->notify.empty();
+		announce_shape(shape);
 	}
 	++counters_.transactions;
-	counters_.changes += transaction.changes;
-	counters_.messages += transaction.messages;
-	counters_.resets += entry.resets.size();
-	entry.transaction = std::move(transaction);
+	counters_.bytes += entry.body().size();
+	counters_.changes += contents.changes;
+	counters_.messages += contents.messages;
+	for (const Reset& reset : entry.resets)
+		++(reset.lost ? counters_.resets_lost : counters_.resets_ddl);
 	const LogEntry& logged = append(std::move(entry));
 	if (notices && notices_) send_notices(logged);
 	wake(logged);
@@ -159,9 +195,9 @@ void Hub::deliver(Transaction&& transaction)
 // One transaction may hold several shapes of one table; the members of a change need the one it was written with.
 void Hub::send_notices(const LogEntry& entry)
 {
-	Reader reader(entry.records());
+	RecordReader reader(entry.body());
 	Record record;
-	while (next_record(reader, record)) {
+	while (reader.next(record)) {
 		if (!record.is_change()) continue;
 		const Shape& shape = *entry.transaction.shapes[record.shape];
 		if (shape.notify.empty()) continue;
@@ -193,9 +229,9 @@ void Hub::deliver_notify(const std::string& channel, std::string_view payload)
 	std::string content;
 	append_counted(content, channel);
 	append_json_string(content, payload);
-	append_varint(entry.transaction.body, 0);
-	entry.transaction.records_at = entry.transaction.body.size();
-	append_record(entry.transaction.body, Tag::message, content);
+	std::string record;
+	append_record(record, Tag::message, content);
+	entry.transaction.body.add(std::move(record));
 	entry.transaction.committed_at = clock_();
 	entry.channels.push_back(channel);
 	entry.plain_notify = true;
@@ -206,14 +242,14 @@ void Hub::reset_all(const std::string& reason)
 {
 	settle();
 	LogEntry entry;
-	entry.resets.push_back({kAllTables, reason});
-	++counters_.resets;
+	entry.resets.push_back({kAllTables, reason, true});
+	++counters_.resets_lost;
 	wake(append(std::move(entry)));
 }
 
 void Hub::send_positions()
 {
-	const FramePtr frame = Frame::make(position_message(position()));
+	const FramePtr frame = Frame::make(position_message(position_));
 	for (const auto& [key, audience] : audiences_)
 		// Whoever is busy hears of a newer position with what it is about to get.
 		for (Session* session : audience->idle)
@@ -226,6 +262,7 @@ void Hub::close_all(const std::vector<Session*>& sessions, uint16_t code, std::s
 	for (Session* session : sessions) {
 		session->closing = true;
 		if (!drain) {
+			drop_tickets(*session);
 			session->waiting.clear();
 			session->reply_bytes = 0;
 			leave_audience(*session);
@@ -259,6 +296,8 @@ void Hub::close_unauthenticated()
 std::string Hub::trim()
 {
 	std::string error;
+	forget_old_shapes();
+	trim_replay();
 	if (!log_.over_limits()) {
 		// Files that nobody needs any more go even when nothing new comes.
 		if (log_.spilled() == 0) return error;
@@ -266,11 +305,11 @@ std::string Hub::trim()
 		if (now < look_at_spill_) return error;
 		look_at_spill_ = now + kLookAtSpill;
 	}
-	// What a session needs first is its first stretch, for they are in the log's order.
 	const auto needs = [](const Session& session) {
+		uint64_t lowest = UINT64_MAX;
 		for (const Waiting& item : session.waiting)
-			if (item.audience) return item.at.entry;
-		return UINT64_MAX;
+			if (item.in_live_log()) lowest = std::min(lowest, item.at.entry);
+		return lowest;
 	};
 	uint64_t needed = log_.end();
 	for (const auto& [key, session] : sessions_)

@@ -23,7 +23,10 @@
 
 #include "core/audience.hpp"
 #include "core/catalog.hpp"
+#include "core/past.hpp"
+#include "core/reply.hpp"
 #include "core/session.hpp"
+#include "core/ticket.hpp"
 #include "core/transaction_log.hpp"
 
 namespace plank::core {
@@ -31,11 +34,18 @@ namespace plank::core {
 struct HubLimits {
 	size_t max_subscriptions = 1000;
 	TransactionLog::Limits log;
+	// Memory for what is read again of the past. More than net::Limits::send_buffer, so that a client that reads none of
+	// it is cut before everybody else's resume waits for it for good.
+	size_t replay = 16 << 20;
 };
 
 struct HubCounters {
 	uint64_t subscriptions = 0;  // live now
-	uint64_t transactions = 0, changes = 0, messages = 0, resets = 0, errors = 0;
+	uint64_t transactions = 0, changes = 0, messages = 0, errors = 0;
+	uint64_t bytes = 0;  // of transactions
+	// By what made them necessary: DDL and its like, changes that could not be delivered, a resume that failed.
+	uint64_t resets_ddl = 0, resets_lost = 0, resets_resume = 0;
+	uint64_t resumed_from_log = 0, resumed_by_replay = 0;
 };
 
 // Takes what `plank.track(notify => …)` asks to be sent on public channels.
@@ -43,8 +53,8 @@ using NoticeSink = std::function<void(const std::string& channel, std::string&& 
 
 class Hub {
  public:
-	// `epoch`: tells this server start's positions from another's. `clock`: microseconds since 2000-01-01 UTC.
-	Hub(std::string epoch, HubLimits limits, Catalog& catalog, std::function<int64_t()> clock);
+	// `clock`: microseconds since 2000-01-01 UTC.
+	Hub(HubLimits limits, Catalog& catalog, Past& past, std::function<int64_t()> clock);
 	~Hub();
 	Hub(const Hub&) = delete;
 	Hub& operator=(const Hub&) = delete;
@@ -62,8 +72,12 @@ class Hub {
 	size_t waiting(const Session& session) const noexcept;
 
 	// --- Called from the worker's loop.
+	// The stream begins here: the log holds everything that comes after `place`.
+	void begin_stream(uint64_t place, std::string position);
 	// A committed transaction; its body has been read. Resets and lost markers in it are acted on.
 	void deliver(Transaction&& transaction);
+	// The stream has come to `place`, and there was nothing on the way.
+	void moved(uint64_t place, std::string position);
 	// Another application's NOTIFY on an exposed channel. `payload`: text in UTF-8.
 	void deliver_notify(const std::string& channel, std::string_view payload);
 	// Something was lost: every table's subscribers must start anew.
@@ -88,6 +102,20 @@ class Hub {
 	// Keeps the log and the caches within their limits. Returns an error of the temporary files, or "".
 	std::string trim();
 
+	// --- A pass over the past: see past.hpp.
+	void replay_begun();
+	void replay_verified(uint64_t ticket);
+	void replay_refused(uint64_t ticket, const std::string& reason);
+	void replay(Transaction&& transaction);
+	// True while somebody waits for what comes after `place`.
+	bool replay_passed(uint64_t place);
+	void replay_broken(const std::string& reason);
+	void replay_ended();
+	// Clients have not read enough of what was replayed: more has to wait.
+	bool replay_is_full() const;
+
+	const std::string& position() const noexcept { return position_; }
+	uint64_t place() const noexcept { return place_; }
 	const HubCounters& counters() const noexcept { return counters_; }
 	const TransactionLog& log() const noexcept { return log_; }
 	size_t sessions() const noexcept { return sessions_.size(); }
@@ -101,7 +129,11 @@ class Hub {
 	struct Watched {
 		std::map<std::string, size_t> roles;  // and how many subscriptions each has
 		std::unordered_set<Audience*> audiences;
-		ShapePtr shape;  // a table's, as subscribers were told last
+	};
+	// A table's shape as the log told it last, and where.
+	struct Told {
+		ShapePtr shape;
+		uint64_t entry;
 	};
 	template <typename Key>
 	using WatchedMap = std::unordered_map<Key, Watched>;
@@ -110,7 +142,7 @@ class Hub {
 	bool answer(Session& session, const Request& request);
 	bool subscribe(Session& session, const Request& request);
 	bool subscribe_table(Session& session, const Request& request);
-	void start_subscription(Session& session, const Request& request, const ShapePtr& found);
+	void start_subscription(Session& session, const Request& request, const ShapePtr& shape);
 	void subscribe_channel(Session& session, const Request& request);
 	void add_subscription(Session& session, Subscription&& subscription);
 	void end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,
@@ -125,7 +157,32 @@ class Hub {
 	static void pause_reading(Session& session) noexcept;
 	static void resume_reading(Session& session) noexcept;
 	void refuse(Session& session, Fault&& fault);
-	std::string position() const;
+	void forget_old_shapes();
+
+	// hub_replay.cpp
+	bool find_past(Session& session, const Request& request, Found& found);
+	void start(Session& session, const Subscription& subscription, const ShapePtr& shape, const std::string& since,
+	           const Found& found);
+	void resume_from_log(Session& session, const Subscription& subscription, const ShapePtr& shape,
+	                     const std::string& since, uint64_t from);
+	void resume_by_replay(Session& session, const Subscription& subscription, const ShapePtr& shape,
+	                      const std::string& since);
+	void resume_failed(Session& session, const Subscription& subscription, const ShapePtr& shape,
+	                   const std::string& reason);
+	AudiencePtr catchup_audience(const Session& session, const Subscription& subscription, uint64_t pass);
+	void add_stretch(Session& session, size_t place, const AudiencePtr& audience, const Audience::Measure& measure,
+	                 uint64_t until);
+	void insert_reply(Session& session, size_t place, std::string&& text);
+	void close_ticket(Ticket& ticket) noexcept;
+	std::vector<std::shared_ptr<Ticket>> open_tickets() const;
+	void log_replayed(LogEntry&& entry);
+	size_t end_replay(const std::shared_ptr<Ticket>& ticket);
+	ShapePtr replayed_shape(const Ticket& ticket) const;
+	bool waits_for_past(Session& session);
+	void finish_ticket(const std::shared_ptr<Ticket>& ticket, uint64_t place);
+	void drop_catchup(Session& session, const std::string& id);
+	void drop_tickets(Session& session) noexcept;
+	void trim_replay();
 
 	// hub_audiences.cpp
 	void close_stretch(Session& session);
@@ -146,20 +203,30 @@ class Hub {
 	void pop_waiting(Session& session, size_t count);
 
 	// hub.cpp
+	static LogEntry make_entry(Transaction&& transaction);
 	void close_all(const std::vector<Session*>& sessions, uint16_t code, std::string_view reason, bool drain);
 	LogEntry& append(LogEntry&& entry);
 	void announce_shape(const ShapePtr& shape);
 	void send_notices(const LogEntry& entry);
 
-	const std::string epoch_;
 	HubLimits limits_;
 	Catalog& catalog_;
+	Past& past_;
 	std::function<int64_t()> clock_;
 	NoticeSink notices_;
 	HubCounters counters_;
 
 	TransactionLog log_;
-	uint64_t last_xid_ = 0;
+	uint64_t place_ = 0;
+	std::string position_;
+	std::unordered_map<uint32_t, Told> shapes_;
+	size_t shapes_swept_ = 64;  // how many were left when old ones were forgotten
+
+	// Audiences of one subscription each that hear what others have had. They live as long as somebody needs them, so they
+	// outlive their sessions' queues, which are below.
+	std::unordered_map<std::string_view, std::weak_ptr<Audience>> catchups_;
+	std::unordered_set<Audience*> replay_audiences_;  // those of the pass that is under way
+	size_t cached_bytes_ = 0;
 
 	std::unordered_map<const Session*, std::unique_ptr<Session>> sessions_;
 	std::unordered_map<std::string_view, AudiencePtr> audiences_;  // by the audience's own key
@@ -190,10 +257,20 @@ class Hub {
 	size_t regrouping_work_ = 0;
 	std::vector<Session*> starved_;
 	std::deque<CachedBatch> cached_;  // batches that are kept in memory, oldest first; some may be gone already
-	size_t cached_bytes_ = 0;
 	uint64_t last_batch_ = 0;
 	bool sent_ = false;  // something, in this turn
 	std::chrono::steady_clock::time_point look_at_spill_{};
+
+	// The pass over the past that is under way, and all who wait for it or for another.
+	std::map<uint64_t, std::shared_ptr<Ticket>> tickets_;
+	uint64_t last_ticket_ = 0, pass_ = 0;
+	std::shared_ptr<TransactionLog> replayed_;
+	std::vector<std::weak_ptr<TransactionLog>> replay_logs_;  // this pass's and those that clients still read
+	std::string replay_position_;
+	std::unordered_map<uint32_t, ShapePtr> replay_shapes_;
+	std::vector<std::shared_ptr<Ticket>> idle_tickets_;
+	uint64_t lowest_live_place_ = 0;  // of the open tickets
+	std::chrono::steady_clock::time_point full_since_{};
 	std::chrono::steady_clock::time_point render_deadline_ = std::chrono::steady_clock::time_point::max();
 };
 

@@ -109,7 +109,7 @@ void Hub::close_stretch(Session& session)
 {
 	if (session.waiting.empty()) return;
 	Waiting& last = session.waiting.back();
-	if (!last.audience || last.until != Waiting::kOpen) return;
+	if (!last.in_live_log() || last.until != Waiting::kOpen) return;
 	last.until = log_.end();
 	last.bytes_to = last.audience->bytes;
 	// It has been promised all there is; what comes next starts a stretch of its own.
@@ -176,7 +176,7 @@ void Hub::wake(Audience& audience, const LogEntry& entry)
 	audience.last_woken = entry.number;
 	if (!audience.watches(entry)) return;
 	const uint64_t before = audience.bytes;
-	audience.bytes += entry.body_size();
+	audience.bytes += entry.body().size();
 	for (Session* session : audience.idle) {
 		Waiting item;
 		item.audience = session->audience;
@@ -253,6 +253,7 @@ FramePtr Hub::next_frame(Session& session)
 		}
 		sent_ = true;
 		if (session.waiting.front().reply) return join_replies(session);
+		if (waits_for_past(session)) return nullptr;
 		if (FramePtr frame = render_next(session)) return frame;
 	}
 	return nullptr;
@@ -275,7 +276,8 @@ const Batch* Hub::find_batch(const Audience& audience, Cursor at, uint64_t until
 FramePtr Hub::render_next(Session& session)
 {
 	Waiting& stretch = session.waiting.front();
-	const uint64_t until = std::min(stretch.until, log_.end());
+	const TransactionLog& log = stretch.ticket ? *stretch.ticket->log : log_;
+	const uint64_t until = std::min(stretch.until, log.end());
 	FramePtr frame;
 	const auto advance = [&](const Batch& batch) {
 		stretch.at = batch.to;
@@ -284,17 +286,18 @@ FramePtr Hub::render_next(Session& session)
 	if (const Batch* batch = find_batch(*stretch.audience, stretch.at, until, frame)) {
 		advance(*batch);
 	} else {
-		Batch made = stretch.audience->render(log_, stretch.at, until, epoch_);
+		Batch made = stretch.audience->render(log, stretch.at, until);
 		frame = made.frame;
 		advance(made);
 		if (frame) keep_batch(stretch.audience, std::move(made));
 	}
 	// A batch may have been made when the log was shorter. A stretch always stands at something that concerns it, so that
 	// its client is cut for nothing else.
-	stretch.at = stretch.audience->skip(log_, stretch.at, until);
-	if (stretch.at == Cursor{until, 0}) {
-		const bool open = stretch.until == Waiting::kOpen;
-		if (open) make_idle(session);
+	stretch.at = stretch.audience->skip(log, stretch.at, until);
+	if (stretch.at == Cursor{until, 0} && !(stretch.ticket && stretch.until == Waiting::kOpen)) {
+		// Its audience may go with it, and what is left of it with that.
+		const AudiencePtr audience = stretch.audience;
+		if (stretch.until == Waiting::kOpen) make_idle(session);
 		pop_waiting(session, 1);
 	}
 	return frame;
@@ -303,7 +306,7 @@ FramePtr Hub::render_next(Session& session)
 void Hub::keep_batch(const AudiencePtr& audience, Batch&& batch)
 {
 	// With one session there is nobody to share with; with none the audience is no longer registered.
-	if (audience->members < 2) return;
+	if (audience->catches_up() ? audience.use_count() < 2 : audience->members < 2) return;
 	batch.serial = ++last_batch_;
 	cached_bytes_ += batch.frame->size();
 	cached_.push_back({audience, batch.serial});

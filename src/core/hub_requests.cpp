@@ -197,23 +197,23 @@ bool Hub::subscribe_table(Session& session, const Request& request)
 	return true;
 }
 
-void Hub::start_subscription(Session& session, const Request& request, const ShapePtr& found)
+void Hub::start_subscription(Session& session, const Request& request, const ShapePtr& shape)
 {
+	announce_shape(shape);
+	Found past;
+	if (!find_past(session, request, past)) return;
 	Subscription subscription;
 	subscription.id = request.id;
-	subscription.relation = found->relation;
+	subscription.relation = shape->relation;
 	subscription.events = request.events;
 	subscription.numbers_as_text = request.numbers_as_text;
-	subscription.since = clock_();
-	announce_shape(found);
 	add_subscription(session, std::move(subscription));
-	ShapePtr& shape = tables_.at(found->relation).shape;
-	if (!shape) shape = found;
-	reply(session, subscribed_message(request.id, *found, position()));
+	start(session, session.subscriptions.back(), shape, request.since, past);
 }
 
 void Hub::add_subscription(Session& session, Subscription&& subscription)
 {
+	subscription.since = clock_();
 	watch(session, subscription);
 	session.subscriptions.push_back(std::move(subscription));
 	changed_subscriptions(session);
@@ -224,12 +224,13 @@ void Hub::subscribe_channel(Session& session, const Request& request)
 	if (request.channel.size() > kLongestChannel || !catalog_.may_hear(session.role, request.channel))
 		return refuse(session, {request.id, code::kInsufficientPrivilege, "channel is not exposed to this role", "",
 		                        "Expose it with plank.expose()."});
+	Found past;
+	if (!find_past(session, request, past)) return;
 	Subscription subscription;
 	subscription.id = request.id;
 	subscription.channel = request.channel;
-	subscription.since = clock_();
 	add_subscription(session, std::move(subscription));
-	reply(session, channel_subscribed_message(request.id, request.channel, position()));
+	start(session, session.subscriptions.back(), nullptr, request.since, past);
 }
 
 void Hub::end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,
@@ -242,6 +243,7 @@ void Hub::end_subscriptions(Session& session, const std::function<bool(const Sub
 	all.erase(first, all.end());
 	changed_subscriptions(session);
 	for (const Subscription& subscription : ended) {
+		drop_catchup(session, subscription.id);
 		unwatch(session, subscription);
 		reply(session, unsubscribed_message(subscription.id, code, message));
 	}

@@ -28,7 +28,7 @@ PartAssembler::Result PartAssembler::lose(uint64_t xid)
 {
 	open_ = false;
 	lost_xid_ = xid;
-	transaction_ = Transaction{};
+	whole_ = Whole{};
 	return Result::fault;
 }
 
@@ -48,28 +48,28 @@ PartAssembler::Result PartAssembler::add(std::string_view payload)
 	if (!known || !reader.ok()) return lose(0);
 	if (!open_ && number != 0) return xid == lost_xid_ ? Result::incomplete : lose(xid);
 	// An unfinished transaction and the part that interrupts it are both lost: the reset covers both.
-	if (open_ && (number != next_ || xid != transaction_.xid)) return lose(xid);
+	if (open_ && (number != next_ || xid != whole_.xid)) return lose(xid);
 	if (number == 0) {
 		if (total > limit_) return lose(xid);
-		transaction_ = Transaction{};
-		transaction_.xid = xid;
-		transaction_.committed_at = committed_at;
-		transaction_.body.reserve(total);
+		whole_ = Whole{};
+		whole_.xid = xid;
+		whole_.committed_at = committed_at;
+		whole_.body.reserve(total);
 		total_ = total;
 		next_ = 0;
 		lost_xid_ = 0;
 		open_ = true;
 	}
 	const std::string_view bytes = reader.rest();
-	const size_t left = total_ - transaction_.body.size();
+	const size_t left = total_ - whole_.body.size();
 	if (bytes.size() > left || (last && bytes.size() != left)) return lose(xid);
-	transaction_.body.append(bytes);
+	whole_.body.append(bytes);
 	++next_;
 	if (!last) return Result::incomplete;
 	open_ = false;
 	return Result::complete;
 }
 
-Transaction PartAssembler::take() { return std::move(transaction_); }
+PartAssembler::Whole PartAssembler::take() { return std::move(whole_); }
 
 }  // namespace plank::core

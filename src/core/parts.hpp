@@ -7,10 +7,8 @@
 #endif
 
 #include <cstdint>
-#include <optional>
+#include <string>
 #include <string_view>
-
-#include "core/record.hpp"
 
 namespace plank::core {
 
@@ -31,7 +29,12 @@ class PartAssembler {
 	// After `complete` the transaction can be taken. `fault`: something is missing and every table must be reset; said
 	// once for a transaction, whose other parts are then passed over.
 	Result add(std::string_view payload);
-	Transaction take();
+	struct Whole {
+		uint64_t xid;
+		int64_t committed_at;
+		std::string body;
+	};
+	Whole take();
 
  private:
 	Result lose(uint64_t xid);
@@ -41,7 +44,7 @@ class PartAssembler {
 	bool open_ = false;
 	uint64_t next_ = 0;
 	uint64_t total_ = 0;
-	Transaction transaction_;
+	Whole whole_{};
 };
 
 }  // namespace plank::core

@@ -1,6 +1,8 @@
 // Reading and checking the records of a transaction. Runs in the worker. Must not call PostgreSQL.
 #include "core/record.hpp"
 
+#include <algorithm>
+
 namespace plank::core {
 
 std::string_view op_name(Op op) noexcept
@@ -102,7 +104,7 @@ namespace {
 // Walks a change's columns, so that rendering need not check.
 bool check_change(const Record& record, const std::vector<ShapePtr>& shapes)
 {
-	if (record.shape >= shapes.size()) return false;
+	if (record.shape >= shapes.size() || !shapes[record.shape]) return false;
 	if (record.op == Op::truncate) return record.image.empty();
 	const size_t columns = shapes[record.shape]->columns.size();
 	Reader reader(record.image);
@@ -131,31 +133,38 @@ ShapePtr ShapeCache::find(std::string_view encoded)
 	return shape;
 }
 
-bool read_body(Transaction& transaction, ShapeCache& shapes)
+bool check_records(std::string_view records, const std::vector<ShapePtr>& shapes, Contents& contents)
 {
-	Reader reader(transaction.body);
+	contents.ops.resize(std::max(contents.ops.size(), shapes.size()), 0);
+	Reader reader(records);
+	Record record;
+	while (next_record(reader, record)) {
+		if (record.is_change()) {
+			if (!check_change(record, shapes)) return false;
+			contents.ops[record.shape] |= op_bit(record.op);
+			++contents.changes;
+		} else if (record.tag == Tag::message) {
+			++contents.messages;
+		} else {
+			++contents.others;
+		}
+	}
+	return reader.ok();
+}
+
+bool read_body(std::string&& bytes, Transaction& transaction, ShapeCache& shapes)
+{
+	Reader reader(bytes);
 	const uint64_t count = reader.varint();
 	for (uint64_t i = 0; i < count && reader.ok(); ++i) {
 		ShapePtr shape = shapes.find(reader.counted());
 		if (!shape) return false;
 		transaction.shapes.push_back(std::move(shape));
 	}
-	if (!reader.ok()) return false;
-	transaction.records_at = static_cast<size_t>(reader.at() - transaction.body.data());
-	transaction.ops.assign(transaction.shapes.size(), 0);
-	Record record;
-	while (next_record(reader, record)) {
-		if (record.is_change()) {
-			if (!check_change(record, transaction.shapes)) return false;
-			transaction.ops[record.shape] |= op_bit(record.op);
-			++transaction.changes;
-		} else if (record.tag == Tag::message) {
-			++transaction.messages;
-		} else {
-			++transaction.others;
-		}
-	}
-	return reader.ok();
+	if (!reader.ok() || !check_records(reader.rest(), transaction.shapes, transaction.contents)) return false;
+	const auto records_at = static_cast<size_t>(reader.at() - bytes.data());
+	transaction.body.add(std::move(bytes), records_at);
+	return true;
 }
 
 void append_record(std::string& out, Tag tag, std::string_view content)

@@ -22,6 +22,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/body.hpp"
 #include "core/bytes.hpp"
 #include "core/shape.hpp"
 
@@ -66,19 +67,58 @@ struct Record {
 // Reads the next record; false at the end or when the bytes are faulty (reader.ok() tells which).
 bool next_record(Reader& reader, Record& record) noexcept;
 
+// Reads the records of a body whose pieces have been checked, from a place between two records on.
+class RecordReader {
+ public:
+	explicit RecordReader(const Body& body, size_t offset = 0) noexcept
+	    : body_(body), piece_(body.piece_at(offset)), reader_(rest_of_piece(offset))
+	{}
+	bool next(Record& record) noexcept
+	{
+		while (!next_record(reader_, record)) {
+			if (piece_ >= body_.pieces().size() || ++piece_ == body_.pieces().size()) return false;
+			reader_ = Reader(body_.pieces()[piece_].bytes);
+		}
+		return true;
+	}
+	// Where the next record begins.
+	size_t offset() const noexcept
+	{
+		if (piece_ >= body_.pieces().size()) return body_.size();
+		const Body::Piece& piece = body_.pieces()[piece_];
+		return piece.begin + piece.bytes.size() - reader_.rest().size();
+	}
+
+ private:
+	std::string_view rest_of_piece(size_t offset) const noexcept
+	{
+		if (piece_ >= body_.pieces().size()) return {};
+		const Body::Piece& piece = body_.pieces()[piece_];
+		return piece.bytes.substr(offset - piece.begin);
+	}
+	const Body& body_;
+	size_t piece_;
+	Reader reader_;
+};
+
+// What a transaction's records say in sum; filled as they are checked, piece by piece.
+struct Contents {
+	uint64_t changes = 0, messages = 0;
+	uint64_t others = 0;     // resets and lost markers
+	std::vector<OpSet> ops;  // what is done with each shape
+};
+
 // A committed transaction as the transport hands it to the hub.
 struct Transaction {
 	uint64_t xid = 0;          // 0: none (a plain NOTIFY)
 	int64_t committed_at = 0;  // microseconds since 2000-01-01 UTC
-	std::vector<ShapePtr> shapes;
-	std::string body;
-	size_t records_at = 0;  // where in `body` the records begin
-
-	uint64_t changes = 0, messages = 0;
-	uint64_t others = 0;     // resets and lost markers
-	std::vector<OpSet> ops;  // what is done with each shape
-
-	std::string_view records() const noexcept { return std::string_view(body).substr(records_at); }
+	// Where in the stream it stands, in the transport's own order of places (a commit record's end, an xid), and the same
+	// with all that it takes to find it again, as clients are told.
+	uint64_t place = 0;
+	std::string position;
+	std::vector<ShapePtr> shapes;  // by the numbers that records have; null where a number is not used
+	Body body;                     // the records
+	Contents contents;
 };
 
 // Remembers shapes by their bytes, so that equal ones are one object. Bounded: forgets all when it holds many.
@@ -95,8 +135,11 @@ class ShapeCache {
 	std::unordered_map<std::string, ShapePtr, Hash, std::equal_to<>> shapes_;
 };
 
-// Checks the whole body and fills shapes, records_at, ops and the counts; false when it is no body.
-bool read_body(Transaction& transaction, ShapeCache& shapes);
+// Checks records that name `shapes`, and adds what they say to `contents`; false when they are faulty.
+bool check_records(std::string_view records, const std::vector<ShapePtr>& shapes, Contents& contents);
+
+// Takes a body that came whole: checks it and fills shapes, body and contents; false when it is no body.
+bool read_body(std::string&& bytes, Transaction& transaction, ShapeCache& shapes);
 
 // Writing, for the worker's own records and for tests; the capture side writes the same bytes into PostgreSQL's memory.
 void append_record(std::string& out, Tag tag, std::string_view content);

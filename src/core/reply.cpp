@@ -33,6 +33,11 @@ void add_shape(std::string& out, const Shape& shape)
 	out.append(",\"columns\":").append(shape.columns_json);
 }
 
+void add_resumed(std::string& out, Resumed resumed)
+{
+	if (resumed != Resumed::not_asked) out.append(",\"resumed\":").append(resumed == Resumed::yes ? "true" : "false");
+}
+
 }  // namespace
 
 std::string welcome_message(std::string_view session, std::string_view role)
@@ -45,22 +50,25 @@ std::string welcome_message(std::string_view session, std::string_view role)
 	return out += '}';
 }
 
-std::string subscribed_message(std::string_view id, const Shape& shape, std::string_view position)
+std::string subscribed_message(std::string_view id, const Shape& shape, std::string_view position, Resumed resumed)
 {
 	std::string out = begin("subscribed");
 	add(out, "id", id);
 	out += ',';
 	add_shape(out, shape);
 	add(out, "position", position);
+	add_resumed(out, resumed);
 	return out += '}';
 }
 
-std::string channel_subscribed_message(std::string_view id, std::string_view channel, std::string_view position)
+std::string channel_subscribed_message(std::string_view id, std::string_view channel, std::string_view position,
+                                       Resumed resumed)
 {
 	std::string out = begin("subscribed");
 	add(out, "id", id);
 	add(out, "channel", channel);
 	add(out, "position", position);
+	add_resumed(out, resumed);
 	return out += '}';
 }
 

@@ -15,8 +15,12 @@
 namespace plank::core {
 
 std::string welcome_message(std::string_view session, std::string_view role);
-std::string subscribed_message(std::string_view id, const Shape& shape, std::string_view position);
-std::string channel_subscribed_message(std::string_view id, std::string_view channel, std::string_view position);
+// Whether a subscription goes on where an earlier one ended: said when that was asked for.
+enum class Resumed : uint8_t { not_asked, no, yes };
+std::string subscribed_message(std::string_view id, const Shape& shape, std::string_view position,
+                               Resumed resumed = Resumed::not_asked);
+std::string channel_subscribed_message(std::string_view id, std::string_view channel, std::string_view position,
+                                       Resumed resumed = Resumed::not_asked);
 // `code` empty: at the client's own request.
 std::string unsubscribed_message(std::string_view id, std::string_view code, std::string_view message);
 std::string reset_message(std::string_view id, std::string_view reason, std::string_view position);

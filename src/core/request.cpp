@@ -19,6 +19,7 @@ using JsonPtr = std::unique_ptr<json_t, JsonFree>;
 constexpr size_t kLongestId = 64;  // characters
 // Bytes of a table's or channel's name. PostgreSQL's names are shorter; requests wait in memory, many for each client.
 constexpr size_t kLongestName = 1024;
+constexpr size_t kLongestPosition = 4096;
 
 size_t characters(std::string_view text) noexcept
 {
@@ -57,6 +58,13 @@ std::string required_name(const json_t* value, const char* name)
 {
 	std::string text = required_string(value, name);
 	if (text.size() > kLongestName) throw Refused{code::kInvalidParameter, std::string("\"") + name + "\" is too long"};
+	return text;
+}
+
+std::string required_position(const json_t* value)
+{
+	std::string text = required_string(value, "since");
+	if (text.size() > kLongestPosition) throw Refused{code::kInvalidParameter, "\"since\" is not a position"};
 	return text;
 }
 
@@ -112,10 +120,7 @@ void read_subscribe(const json_t* object, Request& request)
 		if (!json_is_boolean(snapshot)) throw Refused{code::kInvalidParameter, "\"snapshot\" must be true or false"};
 		if (json_is_true(snapshot)) not_supported("\"snapshot\"");
 	}
-	if (const json_t* since = member(object, "since")) {
-		required_string(since, "since");
-		not_supported("\"since\"");
-	}
+	if (const json_t* since = member(object, "since")) request.since = required_position(since);
 }
 
 RequestType read_type(const json_t* object)

@@ -21,6 +21,7 @@ struct Request {
 	std::string channel;
 	OpSet events = kAllOps;
 	bool numbers_as_text = false;
+	std::string since;  // a position; empty: none
 };
 
 // What a client did wrong, or what the server cannot do for it.

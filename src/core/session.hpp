@@ -32,17 +32,21 @@ class Link {
 };
 
 using AudiencePtr = std::shared_ptr<Audience>;
+struct Ticket;
 
-// One thing that waits for a client: a reply, or a stretch of the log as its audience sees it.
+// One thing that waits for a client: a reply, or a stretch of a log as its audience sees it.
 struct Waiting {
 	static constexpr uint64_t kOpen = UINT64_MAX;
 
-	FramePtr reply;        // set: a reply
-	AudiencePtr audience;  // set: a stretch
+	FramePtr reply;                  // set: a reply
+	AudiencePtr audience;            // set: a stretch of the log
+	std::shared_ptr<Ticket> ticket;  // set: of what is read again of the past, when it comes; all behind it waits
 	Cursor at;
 	uint64_t until = kOpen;  // kOpen: it goes on as the log grows
 	uint64_t bytes_at = 0;   // of Audience::bytes, how much the client has had
 	uint64_t bytes_to = 0;   // ... and how much there is, once the stretch is closed
+
+	bool in_live_log() const noexcept { return audience && !ticket; }
 };
 
 class Session {

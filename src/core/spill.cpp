@@ -36,24 +36,26 @@ bool write_all(int file, std::string_view bytes)
 
 }  // namespace
 
-std::shared_ptr<const SpillFile> SpillFile::write(const std::string& directory, std::string_view bytes,
-                                                  std::string& error)
+std::shared_ptr<const SpillFile> SpillFile::write(const std::string& directory, const Body& body, std::string& error)
 {
 	const int file = open_nameless(directory);
 	// Blocks are allocated by writing, never by a hole: reading a mapping of a file that has no room left would be SIGBUS.
-	if (file < 0 || !write_all(file, bytes)) {
+	bool written = file >= 0;
+	for (const Body::Piece& piece : body.pieces())
+		written = written && write_all(file, piece.bytes);
+	if (!written) {
 		error = std::string("could not write a temporary file in \"") + directory + "\": " + std::strerror(errno);
 		if (file >= 0) close(file);
 		return nullptr;
 	}
-	void* mapping = mmap(nullptr, bytes.size(), PROT_READ, MAP_SHARED, file, 0);
+	void* mapping = mmap(nullptr, body.size(), PROT_READ, MAP_SHARED, file, 0);
 	const int failure = errno;
 	close(file);
 	if (mapping == MAP_FAILED) {
 		error = std::string("could not map a temporary file: ") + std::strerror(failure);
 		return nullptr;
 	}
-	return std::shared_ptr<const SpillFile>(new SpillFile(mapping, bytes.size()));
+	return std::shared_ptr<const SpillFile>(new SpillFile(mapping, body.size()));
 }
 
 SpillFile::~SpillFile() { munmap(mapping_, size_); }

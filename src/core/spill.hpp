@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/body.hpp"
+
 namespace plank::core {
 
 // One file without a name, so that nothing is left behind however the process ends. Written once, then read through a
@@ -17,8 +19,7 @@ namespace plank::core {
 class SpillFile {
  public:
 	// Null when the file could not be made or written; `error` says why.
-	static std::shared_ptr<const SpillFile> write(const std::string& directory, std::string_view bytes,
-	                                              std::string& error);
+	static std::shared_ptr<const SpillFile> write(const std::string& directory, const Body& body, std::string& error);
 	~SpillFile();
 	SpillFile(const SpillFile&) = delete;
 	SpillFile& operator=(const SpillFile&) = delete;

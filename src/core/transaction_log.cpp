@@ -7,12 +7,14 @@ namespace plank::core {
 
 namespace {
 
+// What the index of places costs for each entry.
+constexpr size_t kIndexed = 48;
 // A body smaller than this stays in memory when the rest is spilled: a file each would cost more.
 constexpr size_t kSmallest = 16 * 1024;
 
 size_t memory_of(const LogEntry& entry)
 {
-	size_t size = sizeof(LogEntry) + entry.transaction.body.capacity();
+	size_t size = sizeof(LogEntry) + entry.body().memory() + entry.position.capacity() + kIndexed;
 	size += entry.tables.capacity() * sizeof(Touched) + entry.transaction.shapes.capacity() * sizeof(ShapePtr);
 	for (const std::string& channel : entry.channels)
 		size += sizeof channel + channel.capacity();
@@ -27,7 +29,10 @@ LogEntry& TransactionLog::append(LogEntry&& entry)
 {
 	entry.number = end();
 	entry.memory = memory_of(entry);
+	entry.mapped = entry.body().mapped();
 	memory_ += entry.memory;
+	spilled_ += entry.mapped;
+	if (entry.is_transaction()) by_place_.insert_or_assign(entry.transaction.place, entry.number);
 	entries_.push_back(std::move(entry));
 	return entries_.back();
 }
@@ -36,30 +41,57 @@ void TransactionLog::drop_first() noexcept
 {
 	const LogEntry& entry = entries_.front();
 	memory_ -= entry.memory;
-	if (entry.spilled) spilled_ -= entry.spilled->bytes().size();
+	spilled_ -= entry.mapped;
+	if (const auto found = by_place_.find(entry.transaction.place); found != by_place_.end() && found->second == first_)
+		by_place_.erase(found);
+	complete_from_ = entry.place;
 	entries_.pop_front();
 	++first_;
+}
+
+void TransactionLog::drop_before(uint64_t entry) noexcept
+{
+	while (first_ < entry && first_ < end())
+		drop_first();
+}
+
+uint64_t TransactionLog::first_after(uint64_t place) const noexcept
+{
+	auto entry = std::lower_bound(entries_.begin(), entries_.end(), place,
+	                              [](const LogEntry& a, uint64_t at) { return a.place < at; });
+	// Of the entries at this very place the transaction comes first; resets and shapes stand after it.
+	if (entry != entries_.end() && entry->place == place && entry->is_transaction()) ++entry;
+	return first_ + static_cast<uint64_t>(entry - entries_.begin());
+}
+
+std::optional<uint64_t> TransactionLog::after_transaction(uint64_t place) const noexcept
+{
+	const auto found = by_place_.find(place);
+	return found == by_place_.end() ? std::nullopt : std::optional(found->second + 1);
 }
 
 uint64_t TransactionLog::trim(uint64_t needed, std::string& error)
 {
 	// Some more than must go, for every look at what is needed costs a look at all clients. A file is not kept for history.
 	const size_t keep = memory_ > limits_.memory ? limits_.memory - limits_.memory / 16 : limits_.memory;
-	while (first_ < needed && first_ < end() && (memory_ > keep || entries_.front().spilled))
+	while (first_ < needed && first_ < end() && (memory_ > keep || entries_.front().mapped))
 		drop_first();
 
 	spill_next_ = std::max(spill_next_, first_);
 	for (; memory_ > limits_.memory && spill_next_ < end(); ++spill_next_) {
 		LogEntry& entry = entries_[spill_next_ - first_];
-		if (entry.spilled || entry.transaction.body.size() < kSmallest) continue;
-		if (spilled_ + entry.transaction.body.size() > limits_.spill) break;
-		entry.spilled = SpillFile::write(limits_.directory, entry.transaction.body, error);
-		if (!entry.spilled) break;
-		spilled_ += entry.spilled->bytes().size();
+		if (entry.mapped || entry.body().size() < kSmallest) continue;
+		if (spilled_ + entry.body().size() > limits_.spill) break;
+		const std::shared_ptr<const SpillFile> file = SpillFile::write(limits_.directory, entry.body(), error);
+		if (!file) break;
+		Body moved;
+		moved.add_mapped(file, file->bytes());
+		entry.transaction.body = std::move(moved);
 		memory_ -= entry.memory;
-		entry.transaction.body = std::string();
 		entry.memory = memory_of(entry);
 		memory_ += entry.memory;
+		entry.mapped = entry.body().mapped();
+		spilled_ += entry.mapped;
 	}
 
 	// What fits neither in memory nor on disk goes, oldest first, whoever needs it. Twice the limit is the slack for small

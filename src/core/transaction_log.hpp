@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "core/record.hpp"
@@ -25,6 +27,7 @@ constexpr uint32_t kAllTables = 0;
 struct Reset {
 	uint32_t relation = kAllTables;
 	std::string reason;
+	bool lost = false;  // changes could not be delivered; otherwise none would have told what happened
 };
 
 // A table that has changes in an entry, and which.
@@ -35,22 +38,19 @@ struct Touched {
 
 struct LogEntry {
 	uint64_t number = 0;
-	Transaction transaction;                   // without changes for a mere reset or shape
-	std::shared_ptr<const SpillFile> spilled;  // set: `transaction.body` is empty and lives there
-	std::vector<Touched> tables;               // sorted by relation
-	std::vector<std::string> channels;         // that have messages here, sorted
+	Transaction transaction;            // without changes for a mere reset or shape
+	std::vector<Touched> tables;        // sorted by relation
+	std::vector<std::string> channels;  // that have messages here, sorted
 	std::vector<Reset> resets;
 	ShapePtr new_shape;         // the table's shape from here on: `subscribed` is said again
 	bool plain_notify = false;  // of another application's NOTIFY
-	uint64_t position_xid = 0;  // of the last transaction up to here
-	size_t memory = 0;
+	// Of the stream when the entry was made: the transaction's own, or where it stood.
+	uint64_t place = 0;
+	std::string position;
+	size_t memory = 0, mapped = 0;
 
-	std::string_view records() const noexcept
-	{
-		const std::string_view body = spilled ? spilled->bytes() : std::string_view(transaction.body);
-		return body.substr(transaction.records_at);
-	}
-	size_t body_size() const noexcept { return spilled ? spilled->bytes().size() : transaction.body.size(); }
+	const Body& body() const noexcept { return transaction.body; }
+	bool is_transaction() const noexcept { return transaction.place != 0; }
 };
 
 class TransactionLog {
@@ -68,15 +68,26 @@ class TransactionLog {
 		trim_at_ = 0;
 	}
 
+	// The stream begins at `place`: what came before is not here.
+	void begin(uint64_t place) noexcept { complete_from_ = place; }
+	// Every transaction after this place is here.
+	uint64_t complete_from() const noexcept { return complete_from_; }
 	// Numbers of entries: first() .. end() - 1 are there.
 	uint64_t first() const noexcept { return first_; }
 	uint64_t end() const noexcept { return first_ + entries_.size(); }
 	const LogEntry& at(uint64_t number) const noexcept { return entries_[number - first_]; }
+	// The first entry after the stream's place, for places that grow from transaction to transaction; at least first().
+	uint64_t first_after(uint64_t place) const noexcept;
+	// The first entry after the transaction at this very place; nothing when that has left the log.
+	std::optional<uint64_t> after_transaction(uint64_t place) const noexcept;
 	LogEntry& append(LogEntry&& entry);
 
 	// Keeps to the limits. `needed`: the lowest entry some client still needs (end() when none does). Returns the first
 	// entry that is left; clients that need an older one are to be cut. `error` is set when a temporary file failed.
 	uint64_t trim(uint64_t needed, std::string& error);
+
+	// Drops all entries below `entry`, whatever the limits.
+	void drop_before(uint64_t entry) noexcept;
 
 	size_t memory() const noexcept { return memory_; }
 	size_t spilled() const noexcept { return spilled_; }
@@ -87,6 +98,8 @@ class TransactionLog {
 
 	Limits limits_;
 	std::deque<LogEntry> entries_;
+	std::unordered_map<uint64_t, uint64_t> by_place_;  // transactions
+	uint64_t complete_from_ = 0;
 	uint64_t first_ = 1;
 	uint64_t spill_next_ = 1;  // entries below are spilled or small enough to stay
 	size_t memory_ = 0, spilled_ = 0;

@@ -19,9 +19,18 @@ constexpr uint64_t kLargestTransaction = uint64_t{2} << 30;
 
 }  // namespace
 
-Receiver::Receiver(core::Hub& hub, pg::DatabaseSlot& database)
-    : hub_(hub), database_(database), parts_(kLargestTransaction)
+Receiver::Receiver(core::Hub& hub, core::XidPast& past, pg::DatabaseSlot& database)
+    : hub_(hub), past_(past), database_(database), parts_(kLargestTransaction)
 {}
+
+void Receiver::begin()
+{
+	seen_lost_ = database_.lost.load();
+	if (hub_.position().empty())
+		hub_.begin_stream(0, past_.first_position());
+	else
+		hub_.reset_all("the worker was not listening");
+}
 
 void Receiver::listen(const std::vector<std::string>& channels)
 {
@@ -88,8 +97,12 @@ void Receiver::take(const char* channel, std::string_view payload)
 		case core::PartAssembler::Result::complete:
 			break;
 	}
-	core::Transaction transaction = parts_.take();
-	if (!core::read_body(transaction, shapes_)) {
+	core::PartAssembler::Whole whole = parts_.take();
+	core::Transaction transaction;
+	transaction.xid = transaction.place = whole.xid;
+	transaction.committed_at = whole.committed_at;
+	transaction.position = past_.position_of(whole.xid);
+	if (!core::read_body(std::move(whole.body), transaction, shapes_)) {
 		failed_ = true;
 		return;
 	}

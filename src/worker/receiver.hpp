@@ -8,13 +8,14 @@
 
 #include "core/hub.hpp"
 #include "core/parts.hpp"
+#include "core/xid_past.hpp"
 #include "pg/shared_state.hpp"
 
 namespace plank::worker {
 
 class Receiver {
  public:
-	Receiver(core::Hub& hub, pg::DatabaseSlot& database);
+	Receiver(core::Hub& hub, core::XidPast& past, pg::DatabaseSlot& database);
 
 	// Listens on the secret channel and on `channels` (in the database's encoding), and no longer on others. In a unit of
 	// work; takes effect when it commits.
@@ -22,14 +23,15 @@ class Receiver {
 	void unlisten();
 	// Hands over what has arrived, and tells the hub when something was lost.
 	void receive();
-	// The first receive after listening has begun: what was lost before concerns nobody.
-	void forget_losses() noexcept { seen_lost_ = database_.lost.load(); }
+	// Listening has begun. What was lost before concerns no subscriber, but nobody can resume over it.
+	void begin();
 
  private:
 	static void take(void* context, const char* channel, const char* payload) noexcept;
 	void take(const char* channel, std::string_view payload);
 
 	core::Hub& hub_;
+	core::XidPast& past_;
 	pg::DatabaseSlot& database_;
 	core::PartAssembler parts_;
 	core::ShapeCache shapes_;

@@ -3,6 +3,7 @@
 #include "worker/worker.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "pg/encoding.hpp"
 #include "pg/notifications.hpp"
@@ -21,6 +22,13 @@ constexpr auto kRenderTime = std::chrono::milliseconds(20);  // of one turn
 constexpr auto kRequestTime = std::chrono::milliseconds(10);
 constexpr auto kGoodbye = std::chrono::milliseconds(800);  // a fast shutdown takes less than 2 s
 
+uint64_t random_number()
+{
+	uint64_t number = 0;
+	if (!pg_strong_random(&number, sizeof number)) throw std::runtime_error("no random bytes to be had");
+	return number;
+}
+
 std::string hex(uint64_t number)
 {
 	char text[17];
@@ -34,9 +42,10 @@ Worker::Worker(int slot)
     : slot_number_(slot),
       slot_(pg::shared_state()->worker[slot]),
       database_(pg::shared_state()->database[slot_.database]),
-      hub_(hex(pg::shared_state()->epoch), hub_limits(), catalog_, [] { return GetCurrentTimestamp(); }),
+      past_(hex(pg::shared_state()->epoch), hex(random_number())),
+      hub_(hub_limits(), catalog_, past_, [] { return GetCurrentTimestamp(); }),
       web_(hub_),
-      receiver_(hub_, database_),
+      receiver_(hub_, past_, database_),
       report_(slot)
 {
 	web_.database = pg::to_utf8(database_.name);
@@ -155,7 +164,7 @@ void Worker::publish_counters() noexcept
 	put(to.transactions, hub.transactions);
 	put(to.changes, hub.changes);
 	put(to.messages, hub.messages);
-	put(to.resets, hub.resets);
+	put(to.resets, hub.resets_ddl + hub.resets_lost + hub.resets_resume);
 	put(to.errors, hub.errors + errors_);
 	put(to.log_bytes, hub_.log().memory());
 	put(to.spill_bytes, hub_.log().spilled());

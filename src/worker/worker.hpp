@@ -3,6 +3,7 @@
 
 // net/ and core/ come before anything of PostgreSQL's.
 #include "core/parts.hpp"
+#include "core/xid_past.hpp"
 #include "worker/web.hpp"
 
 #include <chrono>
@@ -57,6 +58,7 @@ class Worker {
 
 	EventLoop loop_;
 	PostgresCatalog catalog_;
+	core::XidPast past_;
 	core::Hub hub_;
 	Web web_;
 	Receiver receiver_;

@@ -2,6 +2,7 @@
 // there. Runs in the worker, outside network callbacks.
 #include "worker/worker.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "pg/encoding.hpp"
@@ -56,6 +57,7 @@ core::HubLimits hub_limits()
 	limits.log.memory = static_cast<size_t>(pg::Settings::history_size) * 1024;
 	limits.log.spill = static_cast<size_t>(pg::Settings::spill_size) * 1024;
 	limits.log.directory = pg::temporary_directory();
+	limits.replay = std::max(limits.log.memory / 4, 2 * static_cast<size_t>(pg::Settings::send_buffer) * 1024);
 	return limits;
 }
 
@@ -168,7 +170,7 @@ void Worker::begin_serving()
 	});
 	if (slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) return;
 	slot_.listening.store(true);
-	receiver_.forget_losses();
+	receiver_.begin();
 	set_state(pg::WorkerState::ready, "");
 	pg::log_line(LOG, ("serving database " + web_.database + " on port " + std::to_string(server_->port())).c_str());
 }

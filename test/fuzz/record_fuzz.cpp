@@ -20,13 +20,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
 
 	ShapeCache shapes;
 	Transaction transaction;
-	transaction.body = bytes;
-	if (!read_body(transaction, shapes)) return 0;
-	Reader reader(transaction.records());
+	if (!read_body(std::string(bytes), transaction, shapes)) return 0;
+	RecordReader reader(transaction.body);
 	Record record;
 	uint64_t changes = 0;
 	std::string out;
-	while (next_record(reader, record)) {
+	while (reader.next(record)) {
 		if (!record.is_change()) continue;
 		++changes;
 		for (const bool as_text : {false, true}) {
@@ -35,6 +34,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
 		}
 		append_key_member(out, record, *transaction.shapes[record.shape]);
 	}
-	if (!reader.ok() || changes != transaction.changes) abort();
+	if (changes != transaction.contents.changes || reader.offset() != transaction.body.size()) abort();
 	return 0;
 }

@@ -24,9 +24,9 @@ std::string members(const Body& body, bool numbers_as_text = false)
 	ShapeCache cache;
 	const auto transaction = body.transaction(1, cache);
 	if (!transaction) return "refused";
-	Reader reader(transaction->records());
+	RecordReader reader(transaction->body);
 	Record record;
-	if (!next_record(reader, record)) return "no record";
+	if (!reader.next(record)) return "no record";
 	std::string out = "{\"op\":\"" + std::string(op_name(record.op)) + "\"";
 	append_change_members(out, record, *transaction->shapes[record.shape], numbers_as_text);
 	out += '}';
@@ -153,12 +153,12 @@ TEST(ChangeJson, OneRowLeavesNothingBehindForTheNext)
 	ShapeCache cache;
 	const auto transaction = body.transaction(1, cache);
 	ASSERT_TRUE(transaction);
-	Reader reader(transaction->records());
+	RecordReader reader(transaction->body);
 	Record record;
 	std::string first, second;
-	ASSERT_TRUE(next_record(reader, record));
+	ASSERT_TRUE(reader.next(record));
 	append_change_members(first, record, *transaction->shapes[0], false);
-	ASSERT_TRUE(next_record(reader, record));
+	ASSERT_TRUE(reader.next(record));
 	append_change_members(second, record, *transaction->shapes[0], false);
 	EXPECT_EQ(second, R"(,"key":{"id":2},"new":{"id":2,"name":"c","tags":null},"old":{"id":2})");
 }
@@ -170,9 +170,9 @@ TEST(ChangeJson, TheKeyAlone)
 	ShapeCache cache;
 	const auto transaction = body.transaction(1, cache);
 	ASSERT_TRUE(transaction);
-	Reader reader(transaction->records());
+	RecordReader reader(transaction->body);
 	Record record;
-	ASSERT_TRUE(next_record(reader, record));
+	ASSERT_TRUE(reader.next(record));
 	std::string out;
 	append_key_member(out, record, *transaction->shapes[0]);
 	EXPECT_EQ(out, R"(,"key":{"id":7})");

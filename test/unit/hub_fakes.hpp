@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/hub.hpp"
+#include "core/xid_past.hpp"
 #include "records.hpp"
 
 namespace plank::test {
@@ -63,6 +64,23 @@ class FakeCatalog final : public core::Catalog {
 	}
 };
 
+// The past of `notify`, and on demand one that must be replayed: of what was asked it remembers the tickets.
+class FakePast final : public core::Past {
+ public:
+	core::XidPast memory{"e", "w"};
+	bool replays = false;
+	std::map<uint64_t, std::string> wanted;
+
+	core::Found find(std::string_view position, const core::TransactionLog& log) override
+	{
+		core::Found found = memory.find(position, log);
+		if (replays && found.kind == core::Found::Kind::lost) found.kind = core::Found::Kind::replay;
+		return found;
+	}
+	void want(uint64_t ticket, std::string_view position) override { wanted.emplace(ticket, position); }
+	void forget(uint64_t ticket) noexcept override { wanted.erase(ticket); }
+};
+
 // A connection as the network layer keeps it: `ready` until next_frame has nothing more.
 class FakeLink final : public core::Link {
  public:
@@ -101,9 +119,12 @@ class HubFixture : public testing::Test {
 		return limits;
 	}
 
+	HubFixture() { hub.begin_stream(0, past.memory.first_position()); }
+
 	FakeCatalog catalog;
 	int64_t now = 0;
-	core::Hub hub{"e", limits(), catalog, [this] { return now; }};
+	FakePast past;
+	core::Hub hub{limits(), catalog, past, [this] { return now; }};
 	core::ShapeCache shapes;
 	std::vector<std::unique_ptr<Client>> clients;
 

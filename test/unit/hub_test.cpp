@@ -223,7 +223,7 @@ TEST_F(Hub, APlainNotifyIsATransactionWithoutXid)
 	hub.deliver_notify("jobs", "say \"hi\"");
 	EXPECT_EQ(
 	    frame(hears),
-	    R"({"type":"transaction","xid":null,"committed_at":"2000-01-01T00:00:00.000001Z","changes":[{"ids":["a"],"channel":"jobs","op":"message","payload":"say \"hi\""}],"more":false,"position":"e-0"})");
+	    R"({"type":"transaction","xid":null,"committed_at":"2000-01-01T00:00:00.000001Z","changes":[{"ids":["a"],"channel":"jobs","op":"message","payload":"say \"hi\""}],"more":false,"position":"e-0-w"})");
 	EXPECT_EQ(frame(other), "");
 	EXPECT_EQ(hub.counters().messages, 1u);
 }

@@ -42,7 +42,7 @@ TEST(PartAssembler, OnePartIsATransaction)
 {
 	PartAssembler assembler(kLimit);
 	ASSERT_EQ(assembler.add(part(812, 0, true, "body", 4, 77)), Result::complete);
-	const Transaction transaction = assembler.take();
+	const PartAssembler::Whole transaction = assembler.take();
 	EXPECT_EQ(transaction.xid, 812u);
 	EXPECT_EQ(transaction.committed_at, 77);
 	EXPECT_EQ(transaction.body, "body");
@@ -62,7 +62,7 @@ TEST(PartAssembler, ManyTransactionsInManyPartsArriveWhole)
 		for (size_t i = 0; i + 1 < all.size(); ++i)
 			ASSERT_EQ(assembler.add(all[i]), Result::incomplete);
 		ASSERT_EQ(assembler.add(all.back()), Result::complete);
-		const Transaction transaction = assembler.take();
+		const PartAssembler::Whole transaction = assembler.take();
 		EXPECT_EQ(transaction.xid, xid);
 		EXPECT_EQ(transaction.body, body);
 	}

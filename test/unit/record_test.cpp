@@ -27,10 +27,10 @@ bool takes(Tag tag, const std::string& content)
 	Body body;
 	body.shape(two_columns());
 	Transaction transaction;
-	transaction.body = body.bytes();
-	append_record(transaction.body, tag, content);
+	std::string bytes = body.bytes();
+	append_record(bytes, tag, content);
 	ShapeCache cache;
-	return read_body(transaction, cache);
+	return read_body(std::move(bytes), transaction, cache);
 }
 
 TEST(Record, AllKindsReadBack)
@@ -48,21 +48,21 @@ TEST(Record, AllKindsReadBack)
 	ShapeCache cache;
 	const auto transaction = body.transaction(812, cache, 5);
 	ASSERT_TRUE(transaction);
-	EXPECT_EQ(transaction->changes, 6u);
-	EXPECT_EQ(transaction->messages, 1u);
+	EXPECT_EQ(transaction->contents.changes, 6u);
+	EXPECT_EQ(transaction->contents.messages, 1u);
 	ASSERT_EQ(transaction->shapes.size(), 1u);
 	EXPECT_EQ(transaction->shapes[0]->table, "public.t");
 
 	std::string told;
-	Reader reader(transaction->records());
+	RecordReader reader(transaction->body);
 	Record record;
-	while (next_record(reader, record)) {
+	while (reader.next(record)) {
 		told += static_cast<char>(record.tag);
 		if (record.is_change()) told += std::string(op_name(record.op)).substr(0, 1) + (record.by_update ? "!" : "");
 		if (record.tag == Tag::message) told += std::string(record.channel).append(record.payload);
 		if (record.tag == Tag::reset) told += std::to_string(record.relation).append(record.reason);
 	}
-	EXPECT_TRUE(reader.ok());
+	EXPECT_EQ(reader.offset(), transaction->body.size());
 	EXPECT_EQ(told, "Iiii!UuDddd!TtMjobs{\"x\":1}R7partition attachedLL");
 }
 
@@ -79,7 +79,7 @@ TEST(Body, EmptyOneHasNoShapesAndNoRecords)
 	ShapeCache cache;
 	EXPECT_TRUE(Body().transaction(1, cache));
 	Transaction nothing;
-	EXPECT_FALSE(read_body(nothing, cache));
+	EXPECT_FALSE(read_body("", nothing, cache));
 }
 
 TEST(Body, CutShortAnywhereItIsRefusedOrShorter)
@@ -91,10 +91,36 @@ TEST(Body, CutShortAnywhereItIsRefusedOrShorter)
 	ShapeCache cache;
 	for (size_t length = 0; length < whole.size(); ++length) {
 		Transaction transaction;
-		transaction.body = whole.substr(0, length);
-		const bool taken = read_body(transaction, cache);
-		EXPECT_TRUE(!taken || transaction.changes + transaction.messages < 3) << length;
+		const bool taken = read_body(whole.substr(0, length), transaction, cache);
+		EXPECT_TRUE(!taken || transaction.contents.changes + transaction.contents.messages < 3) << length;
 	}
+}
+
+// Reading goes on across pieces from every place between two records.
+TEST(Body, InPiecesItReadsAsInOne)
+{
+	core::Body pieces;
+	std::vector<size_t> places;
+	for (int piece = 0; piece < 4; ++piece) {
+		std::string bytes;
+		for (int i = 0; i < piece; ++i)
+			append_record(bytes, Tag::message, "\2c" + std::to_string(piece * 10 + i));
+		if (piece == 3) bytes.insert(0, "xyz");
+		pieces.add(std::move(bytes), piece == 3 ? 3 : 0);
+	}
+	std::vector<std::string> all;
+	Record record;
+	RecordReader reader(pieces);
+	do
+		places.push_back(reader.offset());
+	while (reader.next(record) && (all.emplace_back(record.payload), true));
+	EXPECT_EQ(all, (std::vector<std::string>{"10", "20", "21", "30", "31", "32"}));
+	for (size_t i = 0; i < all.size(); ++i) {
+		RecordReader from(pieces, places[i]);
+		ASSERT_TRUE(from.next(record));
+		EXPECT_EQ(record.payload, all[i]);
+	}
+	EXPECT_FALSE(RecordReader(pieces, pieces.size()).next(record));
 }
 
 TEST(Body, ChangesMustHaveExactlyTheirShapesColumns)

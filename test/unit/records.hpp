@@ -99,8 +99,9 @@ class Body {
 		core::Transaction transaction;
 		transaction.xid = xid;
 		transaction.committed_at = committed_at;
-		transaction.body = bytes();
-		if (!core::read_body(transaction, shapes)) return std::nullopt;
+		transaction.place = xid;
+		transaction.position = "e-" + std::to_string(xid);
+		if (!core::read_body(bytes(), transaction, shapes)) return std::nullopt;
 		return transaction;
 	}
 

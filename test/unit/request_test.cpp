@@ -71,10 +71,20 @@ TEST(Request, WhatThisVersionDoesNotDoIsRefusedAsNotSupported)
 	EXPECT_EQ(bad(R"({"type":"subscribe","id":"a","table":"t","where":"x < 1"})"), "0A000 a");
 	EXPECT_EQ(bad(R"({"type":"subscribe","id":"a","table":"t","columns":["x"]})"), "0A000 a");
 	EXPECT_EQ(bad(R"({"type":"subscribe","id":"a","table":"t","snapshot":true})"), "0A000 a");
-	EXPECT_EQ(bad(R"({"type":"subscribe","id":"a","table":"t","since":"1-2"})"), "0A000 a");
 	EXPECT_EQ(bad(R"({"type":"auth","token":"x.y.z"})"), "0A000 ");
 	EXPECT_EQ(bad(R"({"type":"auth","id":"q","token":"x.y.z"})"), "0A000 q");
 	good(R"({"type":"subscribe","id":"a","table":"t","snapshot":false})");
+}
+
+TEST(Request, APositionIsTakenAsItIsWithinBounds)
+{
+	EXPECT_EQ(good(R"({"type":"subscribe","id":"a","table":"t","since":"1-2"})").since, "1-2");
+	EXPECT_EQ(good(R"({"type":"subscribe","id":"a","channel":"c","since":"x"})").since, "x");
+	const std::string long_one =
+	    R"({"type":"subscribe","id":"a","table":"t","since":")" + std::string(4097, 'x') + "\"}";
+	for (const std::string& text : {std::string(R"({"type":"subscribe","id":"a","table":"t","since":7})"),
+	                                std::string(R"({"type":"subscribe","id":"a","table":"t","since":""})"), long_one})
+		EXPECT_EQ(bad(text), "22023 a");
 }
 
 TEST(Request, NotJsonIsAProtocolViolationWithoutAnId)
