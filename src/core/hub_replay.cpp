@@ -161,8 +161,8 @@ void Hub::drop_catchup(Session& session, const std::string& id)
 	std::vector<Waiting>& waiting = session.waiting;
 	for (size_t i = 0; i < waiting.size();) {
 		Waiting& item = waiting[i];
-		const bool its = item.ticket ? item.ticket->subscription.id == id
-		                             : item.audience && item.audience->catchup_id() == id;
+		const bool its =
+		    item.ticket ? item.ticket->subscription.id == id : item.audience && item.audience->catchup_id() == id;
 		if (!its) {
 			++i;
 			continue;

@@ -49,8 +49,9 @@ TEST_F(Resume, FromTheLogComesWhatTheClientMissedAndThenTheRest)
 	Client& client = connect();
 	resume(client, "a", "e-12");
 	deliver_row(15, items);
-	EXPECT_EQ(frame(client),
-	          R"({"type":"subscribed","id":"a","table":"public.items","key":["id"],"columns":[{"name":"id","type":"integer"},{"name":"v","type":"text"}],"position":"e-12","resumed":true})");
+	EXPECT_EQ(
+	    frame(client),
+	    R"({"type":"subscribed","id":"a","table":"public.items","key":["id"],"columns":[{"name":"id","type":"integer"},{"name":"v","type":"text"}],"position":"e-12","resumed":true})");
 	EXPECT_EQ(read(client), "transaction:13 transaction:14 transaction:15");
 	EXPECT_EQ(hub.counters().resumed_from_log, 1u);
 }
@@ -207,8 +208,9 @@ TEST_F(Resume, APassGoesOnWhenTheLogHasMovedOn)
 	hub.replay(transaction(101, items));
 	EXPECT_FALSE(hub.replay_passed(101)) << "its live stream begins here";
 	hub.replay_ended();
-	EXPECT_EQ(read(client), "subscribed:a transaction:101 transaction:102 transaction:103 transaction:104 transaction:105 "
-	                        "transaction:106 transaction:107 transaction:108 transaction:109");
+	EXPECT_EQ(read(client),
+	          "subscribed:a transaction:101 transaction:102 transaction:103 transaction:104 transaction:105 "
+	          "transaction:106 transaction:107 transaction:108 transaction:109");
 }
 
 TEST_F(Resume, ARefusedPositionGivesReset)
