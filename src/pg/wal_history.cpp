@@ -43,10 +43,23 @@ uint64_t wal_end()
 	return call([] { return RecoveryInProgress() ? GetXLogReplayRecPtr(nullptr) : GetFlushRecPtr(nullptr); });
 }
 
-uint64_t wal_insert_end()
+uint64_t wal_written_end()
 {
-	return call([] { return GetXLogInsertRecPtr(); });
+	const uint64_t end =
+	    call([] { return RecoveryInProgress() ? GetXLogReplayRecPtr(nullptr) : GetXLogInsertRecPtr(); });
+	// At the beginning of a page the next record's place is behind a header that is not written yet.
+	const uint64_t offset = end % XLOG_BLCKSZ;
+	const uint64_t header =
+	    XLogSegmentOffset(end, wal_segment_size) < XLOG_BLCKSZ ? SizeOfXLogLongPHD : SizeOfXLogShortPHD;
+	return offset <= header ? end - offset : end;
 }
+
+void flush_wal(uint64_t lsn)
+{
+	call([&] { XLogFlush(lsn); });
+}
+
+bool keeps_wal() noexcept { return wal_keep_size_mb > 0; }
 
 uint64_t last_redo()
 {

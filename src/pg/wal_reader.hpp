@@ -33,7 +33,7 @@ struct WalEvent {
 	uint32_t next_xid = 0;   // running: all that begin later are not below it
 	int64_t time = 0;        // commit: TimestampTz
 	bool prepared = false;   // commit, abort: of a prepared transaction
-	uint32_t database = 0;           // commit: where it happened, when the record says so
+	uint32_t database = 0;   // commit: where it happened, when the record says so
 	std::string_view bytes;  // message: its content; valid until the next call
 };
 

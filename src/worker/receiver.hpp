@@ -20,7 +20,7 @@ namespace plank::worker {
 struct ReceiverCounters {
 	uint64_t wal_read = 0, wal_skipped = 0, wal_replayed = 0, forged = 0;
 	uint64_t lag_bytes = 0;
-	int64_t lag_time = 0;         // microseconds
+	int64_t lag_time = 0;          // microseconds
 	uint64_t oldest_position = 0;  // LSN
 };
 

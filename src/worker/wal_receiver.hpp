@@ -69,31 +69,32 @@ class WalReceiver final : public Receiver {
 	mutable WalStream stream_;
 	WalReplay replay_;
 	core::ShapeCache shapes_;
-	core::Assembler assembler_;
+	core::Assembler::Limits limits_;
+	std::unique_ptr<core::Assembler> assembler_;
 	std::unique_ptr<pg::WalReader> reader_;
 
 	State state_ = State::stopped;
 	bool has_streamed_ = false;
-	std::string prefix_;          // of this database's messages
-	std::string reset_reason_;    // said when streaming begins again
+	std::string prefix_;        // of this database's messages
+	std::string reset_reason_;  // said when streaming begins again
 	bool in_recovery_ = false;
-	uint64_t known_from_ = 0;     // what commits at or after it is known to be whole; 0: a list has to tell
+	uint64_t target_ = 0;     // where warming ends
+	bool published_ = false;  // sessions have told that what commits after `target_` is whole; else a list has to tell
 	std::vector<uint32_t> suspects_;  // but for these
-	bool history_ = false;        // the hub's log has begun
-	CommitPoint last_;            // passed
-	bool moved_ = false;          // since the hub was told
+	bool history_ = false;            // the hub's log has begun
+	CommitPoint last_;                // passed
+	bool moved_ = false;              // since the hub was told
 	std::unique_ptr<Held> held_;
 	bool more_ = false;
-	uint64_t tried_ = 0;  // where the search for a record stands
 	Clock::time_point seek_again_{};
 
 	// When to look again.
-	uint64_t seen_end_ = 0;
+	uint64_t seen_end_ = 0, unflushed_ = 0;
 	Clock::time_point active_{};  // WAL was written
-	long interval_ = 0;
-	bool failed_ = false;  // a plain NOTIFY was lost
+	long interval_ = 1;
+	bool plain_failed_ = false, trouble_ = false;
 
-	uint64_t read_before_ = 0, started_at_ = 0, ours_ = 0, forged_before_ = 0;
+	uint64_t read_ = 0, ours_ = 0, forged_before_ = 0;
 };
 
 }  // namespace plank::worker
