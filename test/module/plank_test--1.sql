@@ -87,3 +87,12 @@ CREATE FUNCTION plank_test.buffer_bytes() RETURNS pg_catalog.int8
 	LANGUAGE sql VOLATILE AS $$
 	SELECT coalesce(pg_catalog.sum(total_bytes), 0) FROM pg_catalog.pg_backend_memory_contexts
 	WHERE name OPERATOR(pg_catalog.=) 'plank transaction records' $$;
+
+-- Where the oldest open transaction of the server began to speak in WAL; null when none has.
+CREATE FUNCTION plank_test.oldest_first_message() RETURNS pg_catalog.pg_lsn
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'plank_test_oldest_first_message';
+
+-- The release of the savepoint that is open now fails, after everybody has been told of it. Only where plank_test is
+-- preloaded before Plank: its callback is then called last.
+CREATE FUNCTION plank_test.fail_release() RETURNS pg_catalog.void
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'plank_test_fail_release';

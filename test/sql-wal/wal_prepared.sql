@@ -46,5 +46,36 @@ SELECT format($$BEGIN; INSERT INTO t VALUES (%s); PREPARE TRANSACTION 'p%1$s'$$,
 SELECT format($$COMMIT PREPARED 'p%s'$$, n) FROM generate_series(1001000, 1001004) n \gexec
 SELECT * FROM plank_test.written(:'since');
 
+-- Where the oldest open transaction began to speak is known as long as it is open, prepared or not.
+SELECT plank_test.oldest_first_message() IS NULL AS silent;
+SELECT pg_current_wal_insert_lsn() AS since \gset
+BEGIN;
+INSERT INTO t VALUES (2000000);
+SELECT plank_test.oldest_first_message() IS NULL AS silent;
+INSERT INTO t SELECT n, repeat('x', 100) FROM generate_series(2000001, 2001000) n;
+SELECT plank_test.oldest_first_message() BETWEEN :'since' AND pg_current_wal_insert_lsn() AS speaks;
+ROLLBACK;
+SELECT plank_test.oldest_first_message() IS NULL AS silent;
+BEGIN;
+INSERT INTO t VALUES (2000000);
+PREPARE TRANSACTION 'first';
+SELECT plank_test.oldest_first_message() AS first \gset
+SELECT :'first'::pg_lsn > :'since' AS speaks;
+BEGIN;
+INSERT INTO t VALUES (2000001);
+PREPARE TRANSACTION 'second';
+SELECT plank_test.oldest_first_message() = :'first' AS unchanged;
+COMMIT PREPARED 'first';
+SELECT plank_test.oldest_first_message() > :'first' AS goes_on;
+ROLLBACK PREPARED 'second';
+SELECT plank_test.oldest_first_message() IS NULL AS silent;
+BEGIN;
+SAVEPOINT a;
+INSERT INTO t SELECT n, repeat('x', 100) FROM generate_series(2000001, 2001000) n;
+ROLLBACK TO a;
+SELECT plank_test.oldest_first_message() IS NOT NULL AS speaks;
+COMMIT;
+SELECT plank_test.oldest_first_message() IS NULL AS silent;
+
 DROP SCHEMA prepared CASCADE;
 DROP EXTENSION plank, plank_test;
