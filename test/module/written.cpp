@@ -79,8 +79,7 @@ void note_event(Events& events, XLogReaderState* reader)
 			event.xid = operation == XLOG_XACT_COMMIT ? XLogRecGetXid(reader) : parsed.twophase_xid;
 			event.subxact_count = parsed.nsubxacts;
 			event.subxacts = static_cast<TransactionId*>(palloc(sizeof(TransactionId) * (parsed.nsubxacts + 1)));
-			if (parsed.nsubxacts > 0)
-				memcpy(event.subxacts, parsed.subxacts, sizeof(TransactionId) * parsed.nsubxacts);
+			if (parsed.nsubxacts > 0) memcpy(event.subxacts, parsed.subxacts, sizeof(TransactionId) * parsed.nsubxacts);
 		} else {
 			return;
 		}
@@ -273,12 +272,10 @@ Datum plank_test_chunks(PG_FUNCTION_ARGS)
 			core::Chunk chunk;
 			if (is_genuine(event)) chunk = chunk_of(event);
 			pg::call([&] {
-				Datum values[] = {Int64GetDatum(static_cast<int64>(event.xid)),
-				                  BoolGetDatum(chunk.xid != 0),
-				                  Int64GetDatum(static_cast<int64>(chunk.xid)),
-				                  Int32GetDatum(static_cast<int32>(chunk.number)),
-				                  Int64GetDatum(static_cast<int64>(chunk.count)),
-				                  Int64GetDatum(static_cast<int64>(event.length))};
+				Datum values[] = {
+				    Int64GetDatum(static_cast<int64>(event.xid)),   BoolGetDatum(chunk.xid != 0),
+				    Int64GetDatum(static_cast<int64>(chunk.xid)),   Int32GetDatum(static_cast<int32>(chunk.number)),
+				    Int64GetDatum(static_cast<int64>(chunk.count)), Int64GetDatum(static_cast<int64>(event.length))};
 				put_row(fcinfo, values);
 			});
 		}
