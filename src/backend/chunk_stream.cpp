@@ -95,8 +95,8 @@ void ChunkStream::write_chunk(TransactionRecords& records, const RecordHeader** 
 	}
 	for_each_run(at, count, [&](const core::KeyRun& run) {
 		++runs;
-		size += core::varint_size(run.first.command) + core::varint_size(run.first.ordinal) +
-		        core::varint_size(run.count);
+		size +=
+		    core::varint_size(run.first.command) + core::varint_size(run.first.ordinal) + core::varint_size(run.count);
 	});
 	size += core::varint_size(runs) + core::varint_size(shapes);
 
@@ -173,8 +173,7 @@ void ChunkStream::write_lost(const TransactionRecords& records, bool all)
 
 void ChunkStream::prepare()
 {
-	if (has_written())
-		pg::call([] { pg::keep_first_message(U64FromFullTransactionId(GetTopFullTransactionId())); });
+	if (has_written()) pg::call([] { pg::keep_first_message(U64FromFullTransactionId(GetTopFullTransactionId())); });
 }
 
 void ChunkStream::end() noexcept

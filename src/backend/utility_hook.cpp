@@ -205,6 +205,8 @@ void after_create_trigger(Statement& statement, const CreateTrigStmt& create, co
 	if (before.states)
 		compare_states(before.states, list_make1(state_of(relation)),
 		               [&](Oid root, const char* reason) { want_reset(statement, root, reason); });
+	else
+		want_reset(statement, relation, "tracking changed");
 }
 
 void look_after(Statement& statement, const Before& before)
