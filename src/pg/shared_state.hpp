@@ -32,7 +32,9 @@ enum class WorkerState : int {
 struct WorkerCounters {
 	std::atomic<uint64_t> clients, subscriptions, transactions, changes, messages, resets, clients_accepted,
 	    clients_refused, clients_too_slow, clients_timed_out, frames_sent, bytes_sent, bytes_received, log_bytes,
-	    spill_bytes, notify_sent, notify_skipped, errors;
+	    spill_bytes, notify_sent, notify_skipped, errors, transaction_bytes, resets_ddl, resets_lost, resets_resume,
+	    resumed_from_log, resumed_by_replay, wal_read, wal_skipped, wal_replayed, messages_forged, lag_bytes, lag_time,
+	    oldest_position;
 };
 
 struct WorkerSlot {

@@ -59,8 +59,6 @@ void flush_wal(uint64_t lsn)
 	call([&] { XLogFlush(lsn); });
 }
 
-bool keeps_wal() noexcept { return wal_keep_size_mb > 0; }
-
 uint64_t last_redo()
 {
 	return call([] { return GetRedoRecPtr(); });

@@ -19,8 +19,6 @@ uint64_t wal_end();
 uint64_t wal_written_end();
 // Has WAL flushed up to there. On a primary.
 void flush_wal(uint64_t lsn);
-// Whether wal_keep_size keeps any WAL beyond what a restart of the server needs.
-bool keeps_wal() noexcept;
 // Where crash recovery or a restarted standby would begin to read: that WAL is there for certain.
 uint64_t last_redo();
 uint64_t segment_start(uint64_t lsn);

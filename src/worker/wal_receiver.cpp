@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/chunk.hpp"
 #include "pg/guard.hpp"
 #include "pg/notifications.hpp"
 #include "pg/process.hpp"

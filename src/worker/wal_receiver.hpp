@@ -11,15 +11,19 @@
 // been read: on a primary sessions publish where they began to write, elsewhere a list of running transactions tells.
 #pragma once
 
-#include "worker/receiver.hpp"
-
+// net/ and core/ come before anything of PostgreSQL's.
 #include "core/assembler.hpp"
+#include "core/chunk.hpp"
+#include "core/hub.hpp"
+#include "core/past.hpp"
+#include "core/wal_position.hpp"
 
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "pg/wal_reader.hpp"
+#include "worker/receiver.hpp"
 #include "worker/wal_replay.hpp"
 #include "worker/wal_stream.hpp"
 

@@ -143,6 +143,7 @@ void Worker::tick()
 			hub_.send_positions();
 		}
 	}
+	received_ = receiver_->counters();
 	publish_counters();
 }
 
@@ -165,11 +166,25 @@ void Worker::publish_counters() noexcept
 	put(to.changes, hub.changes);
 	put(to.messages, hub.messages);
 	put(to.resets, hub.resets_ddl + hub.resets_lost + hub.resets_resume);
+	put(to.transaction_bytes, hub.bytes);
+	put(to.resets_ddl, hub.resets_ddl);
+	put(to.resets_lost, hub.resets_lost);
+	put(to.resets_resume, hub.resets_resume);
+	put(to.resumed_from_log, hub.resumed_from_log);
+	put(to.resumed_by_replay, hub.resumed_by_replay);
 	put(to.errors, hub.errors + errors_);
 	put(to.log_bytes, hub_.log().memory());
 	put(to.spill_bytes, hub_.log().spilled());
 	put(to.notify_sent, notices_.sent());
 	put(to.notify_skipped, notices_.skipped());
+	const ReceiverCounters& received = received_;
+	put(to.wal_read, received.wal_read);
+	put(to.wal_skipped, received.wal_skipped);
+	put(to.wal_replayed, received.wal_replayed);
+	put(to.messages_forged, received.forged);
+	put(to.lag_bytes, received.lag_bytes);
+	put(to.lag_time, static_cast<uint64_t>(received.lag_time));
+	put(to.oldest_position, received.oldest_position);
 	if (!server_) return;
 	const net::Counters& net = server_->counters();
 	put(to.clients_accepted, net.accepted);

@@ -74,6 +74,7 @@ class Worker {
 	bool port_in_trouble_ = false;  // said once
 	bool spill_in_trouble_ = false;
 	std::string role_in_trouble_;
+	ReceiverCounters received_;  // as of the last tick
 	uint64_t errors_ = 0;
 };
 
