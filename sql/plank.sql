@@ -176,16 +176,20 @@ COMMENT ON FUNCTION plank.unexpose(text) IS
 	'let no client subscribe to a channel any more; false when it was not exposed';
 
 -- The secret of this database's messages in WAL. Anybody may write logical messages, so Plank's own carry it. One row;
--- never dumped: a restored database has a secret of its own. It must stay what it is, for what older WAL says is known by it.
-CREATE TABLE plank.secret (secret text NOT NULL CONSTRAINT secret_form CHECK (secret OPERATOR(pg_catalog.~) '^[0-9a-f]{32}$'));
+-- never dumped: a restored database has a secret of its own. It must stay what it is, for what older WAL says is known by
+-- it. The table is logged only after it was filled: a publication FOR ALL TABLES must not carry the row to subscribers.
+CREATE UNLOGGED TABLE plank.secret (
+	secret text NOT NULL CONSTRAINT secret_form CHECK (secret OPERATOR(pg_catalog.~) '^[0-9a-f]{32}$')
+);
 REVOKE ALL ON plank.secret FROM PUBLIC;
+INSERT INTO plank.secret SELECT pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(
+	pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) OPERATOR(pg_catalog.||)
+	pg_catalog.uuid_send(pg_catalog.gen_random_uuid())), 'hex'), 32);
+ALTER TABLE plank.secret SET LOGGED;
 COMMENT ON TABLE plank.secret IS
 	'by this Plank knows its own messages in the WAL of plank.transport = ''wal''; for nobody to read or change';
 COMMENT ON COLUMN plank.secret.secret IS '128 random bits as hex digits';
 COMMENT ON CONSTRAINT secret_form ON plank.secret IS '32 hex digits';
-INSERT INTO plank.secret SELECT pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(
-	pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) OPERATOR(pg_catalog.||)
-	pg_catalog.uuid_send(pg_catalog.gen_random_uuid())), 'hex'), 32);
 
 -- The worker, and who is connected to it
 

@@ -14,9 +14,9 @@ namespace plank::backend {
 
 namespace {
 
-// Most transactions need the first only. The second is what a transport that lets records go at 64 kB fills again and
-// again.
-constexpr uint32_t kFirstChunk = 8 * 1024;
+// Most transactions need the first only, which fits into the block that PostgreSQL keeps for such contexts. The second is
+// what a transport that lets records go at 64 kB fills again and again.
+constexpr uint32_t kFirstChunk = 4096 - sizeof(RecordChunk);
 constexpr uint32_t kSecondChunk = 72 * 1024;
 constexpr uint32_t kLargestChunk = 1024 * 1024;
 uint64_t transactions = 0;

@@ -52,7 +52,12 @@ class WalTransport final : public Transport {
 	void after_commit() noexcept override
 	{
 		if (!chunk_stream().has_written()) return;
-		if (pg::DatabaseSlot* const slot = pg::my_database_slot()) pg::wake_workers(slot);
+		pg::DatabaseSlot* const slot = pg::my_database_slot();
+		if (!slot) return;
+		if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+			pg::wake_for_unflushed(slot);
+		else
+			pg::wake_workers(slot);
 	}
 
 	void after_abort() noexcept override {}

@@ -272,6 +272,11 @@ void wake_workers(const DatabaseSlot* slot) noexcept
 	}
 }
 
+void wake_for_unflushed(DatabaseSlot* slot) noexcept
+{
+	if (!slot->unflushed.load() && !slot->unflushed.exchange(true)) wake_workers(slot);
+}
+
 int wanted_databases() noexcept { return wanted_count; }
 
 const char* wanted_database(int index) noexcept { return wanted[index].name; }

@@ -57,8 +57,9 @@ struct DatabaseSlot {
 	std::atomic<Oid> oid;                   // known once its worker has connected
 	std::atomic<uint32_t> catalog_changes;  // raised after a commit that changed what the worker has cached
 	std::atomic<uint64_t> lost;             // raised after a commit whose changes could not go through the queue
-	std::atomic<bool> gap_noted;            // a commit has told WAL that this run's changes are not in it
-	char channel[kChannelLength + 1];       // secret, made at every server start
+	std::atomic<bool> unflushed;       // workers were woken for commits that may not be flushed; see wake_for_unflushed
+	std::atomic<bool> gap_noted;       // a commit has told WAL that this run's changes are not in it
+	char channel[kChannelLength + 1];  // secret, made at every server start
 };
 
 // Where a session's transaction began to speak in WAL; each has a cache line of its own, for all write at every commit.
@@ -106,6 +107,11 @@ bool anybody_listens(const DatabaseSlot* slot) noexcept;
 
 // Wakes the workers of a database. Async-signal-safe in spirit: no allocation, no error.
 void wake_workers(const DatabaseSlot* slot) noexcept;
+
+// The same for a commit that did not wait for its flush (synchronous_commit = off): nothing can be read yet, so the workers
+// are woken only when they have cleared `unflushed` since the last one. They clear it, then look how far WAL is flushed,
+// and look again soon as long as it is not flushed to its end.
+void wake_for_unflushed(DatabaseSlot* slot) noexcept;
 
 // Splits plank.databases, reserves shared memory and installs the start-up hook. From _PG_init of the postmaster.
 // Complains with FATAL about a value that cannot be understood.

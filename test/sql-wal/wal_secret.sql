@@ -1,7 +1,15 @@
 -- Messages of others are not taken for Plank's, and nobody learns by what Plank's are known.
 \set VERBOSITY terse
 SET client_min_messages = warning;
+-- Nor do those who replicate all tables.
+SELECT count(pg_create_logical_replication_slot('regress_secret', 'test_decoding')) AS slots;
 CREATE EXTENSION plank;
+CREATE TABLE seen (id int);
+INSERT INTO seen VALUES (1);
+SELECT data FROM pg_logical_slot_get_changes('regress_secret', NULL, NULL) WHERE data LIKE 'table%';
+SELECT pg_drop_replication_slot('regress_secret');
+DROP TABLE seen;
+
 CREATE EXTENSION plank_test;
 CREATE ROLE regress_secret;
 CREATE SCHEMA secret;
