@@ -197,22 +197,23 @@ std::vector<std::string> merged(const std::vector<core::Chunk>& chunks)
 			all.emplace_back(records.key(), records.bytes());
 	}
 	std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-	core::Transaction transaction;
+	std::string body;
 	const uint32_t count = shapes.empty() ? 0 : shapes.rbegin()->first + 1;
-	core::append_varint(transaction.body, count);
+	core::append_varint(body, count);
 	// A number whose only chunks rolled back stands for nothing.
 	for (uint32_t i = 0; i < count; ++i)
-		core::append_counted(transaction.body, shapes.count(i) ? shapes[i] : shapes.begin()->second);
+		core::append_counted(body, shapes.count(i) ? shapes[i] : shapes.begin()->second);
 	for (size_t i = 0; i < all.size(); ++i) {
 		if (i > 0 && all[i].first == all[i - 1].first) fail("two records have the same key");
-		transaction.body += all[i].second;
+		body += all[i].second;
 	}
 	core::ShapeCache cache;
-	if (!core::read_body(transaction, cache)) fail("a transaction's records cannot be read");
+	core::Transaction transaction;
+	if (!core::read_body(std::move(body), transaction, cache)) fail("a transaction's records cannot be read");
 	std::vector<std::string> texts;
-	core::Reader reader(transaction.records());
+	core::RecordReader reader(transaction.body);
 	core::Record record;
-	while (core::next_record(reader, record))
+	while (reader.next(record))
 		texts.push_back(told(record, transaction));
 	return texts;
 }
