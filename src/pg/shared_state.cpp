@@ -28,6 +28,7 @@ namespace {
 SharedState* state = nullptr;
 FirstMessage* first_messages = nullptr;  // one per session
 PreparedMessage* prepared_messages = nullptr;
+DatabaseSlot* mine = nullptr;  // this session's database's, once it is known
 shmem_startup_hook_type previous_startup = nullptr;
 shmem_request_hook_type previous_request = nullptr;
 
@@ -169,9 +170,7 @@ SharedState* shared_state() noexcept { return state; }
 
 DatabaseSlot* my_database_slot() noexcept
 {
-	static DatabaseSlot* mine = nullptr;
-	if (mine) return mine;
-	if (!state || !OidIsValid(MyDatabaseId)) return nullptr;
+	if (mine || !state || !OidIsValid(MyDatabaseId)) return mine;
 	for (int i = 0; i < state->databases; ++i)
 		if (state->database[i].oid.load(std::memory_order_acquire) == MyDatabaseId) return mine = &state->database[i];
 	return nullptr;
@@ -179,16 +178,14 @@ DatabaseSlot* my_database_slot() noexcept
 
 DatabaseSlot* find_my_database_slot()
 {
-	static DatabaseSlot* named = nullptr;
 	static bool looked = false;
-	if (DatabaseSlot* const mine = my_database_slot()) return mine;
-	if (looked || !state || !OidIsValid(MyDatabaseId)) return named;
+	if (looked || my_database_slot() || !state || !OidIsValid(MyDatabaseId)) return mine;
 	// A database cannot be renamed while a session is in it.
 	const char* const name = get_database_name(MyDatabaseId);
 	for (int i = 0; name && i < state->databases; ++i)
-		if (strcmp(state->database[i].name, name) == 0) named = &state->database[i];
+		if (strcmp(state->database[i].name, name) == 0) mine = &state->database[i];
 	looked = true;
-	return named;
+	return mine;
 }
 
 void publish_first_message(uint64_t lsn) noexcept

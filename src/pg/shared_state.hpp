@@ -85,10 +85,10 @@ struct SharedState {
 // Null when Plank was not preloaded.
 SharedState* shared_state() noexcept;
 
-// The slot of the current session's database, or null when it has no worker or none has connected yet. Cheap after the
-// first call.
+// The slot of the current session's database, or null when it has no worker, or when none has connected yet and nobody has
+// looked for it by name. Cheap after the first call.
 DatabaseSlot* my_database_slot() noexcept;
-// The same, whether or not a worker has ever been up. In a transaction; may ereport.
+// The same by name, whether or not a worker has ever been up. In a transaction; may ereport.
 DatabaseSlot* find_my_database_slot();
 
 // This session's transaction begins to speak in WAL at `lsn` or after it. Before the first message is written, so that a

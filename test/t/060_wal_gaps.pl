@@ -47,12 +47,13 @@ run(q{SELECT plank.send('jobs', '1')});
 is(written(), '1 lost all', 'under notify the first transaction tells WAL that changes are missing, once');
 my ($status, $output, $error) = $node->psql('postgres', q{BEGIN; INSERT INTO items VALUES (5); PREPARE TRANSACTION 'a'});
 like($error, qr/cannot PREPARE.*HINT:  Set plank\.transport to "wal"/s, 'PREPARE is refused under notify, with a hint');
-restart_with();
+# Also where no worker has ever been up.
+restart_with('max_worker_processes' => '0');
 run(q{SELECT plank.send('jobs', '1')});
 run(q{INSERT INTO others VALUES (5)});
 is(written(), "1 lost all\n2 lost all", 'and again after a restart');
 
-restart_with('shared_preload_libraries' => '');
+restart_with('shared_preload_libraries' => '', 'max_worker_processes' => '8');
 begin();
 run(q{INSERT INTO items VALUES (6)});
 run(q{INSERT INTO items VALUES (7)});
