@@ -145,13 +145,15 @@ Datum stat(FunctionCallInfo fcinfo)
 			row.add(Int32GetDatum(worker.port.load()), worker.port.load() == 0);
 			const pg::WorkerCounters& counters = worker.counters;
 			for (const std::atomic<uint64_t>* counter :
-			     {&counters.clients, &counters.subscriptions, &counters.transactions, &counters.changes,
-			      &counters.messages, &counters.resets, &counters.clients_accepted, &counters.clients_refused,
-			      &counters.clients_too_slow, &counters.clients_timed_out, &counters.frames_sent, &counters.bytes_sent,
-			      &counters.bytes_received, &counters.log_bytes, &counters.spill_bytes, &counters.notify_sent,
-			      &counters.notify_skipped, &counters.errors, &counters.transaction_bytes, &counters.resets_ddl,
-			      &counters.resets_lost, &counters.resets_resume, &counters.resumed_from_log,
-			      &counters.resumed_by_replay, &counters.wal_read, &counters.wal_skipped, &counters.wal_replayed,
+			     {&counters.clients,           &counters.subscriptions,    &counters.transactions,
+			      &counters.changes,           &counters.messages,         &counters.resets,
+			      &counters.clients_accepted,  &counters.clients_refused,  &counters.clients_too_slow,
+			      &counters.clients_timed_out, &counters.frames_sent,      &counters.bytes_sent,
+			      &counters.bytes_received,    &counters.log_bytes,        &counters.spill_bytes,
+			      &counters.notify_sent,       &counters.notify_skipped,   &counters.errors,
+			      &counters.transaction_bytes, &counters.resets_ddl,       &counters.resets_lost,
+			      &counters.resets_resume,     &counters.resumed_from_log, &counters.resumed_by_replay,
+			      &counters.wal_read,          &counters.wal_skipped,      &counters.wal_replayed,
 			      &counters.messages_forged})
 				row.add_number(counter->load(std::memory_order_relaxed));
 			// What only a reader of WAL has.

@@ -174,7 +174,14 @@ void WalReceiver::receive(Clock::time_point deadline)
 	if (state_ == State::seeking && now >= seek_again_) seek();
 	if (reader_) {
 		const uint64_t before = reader_->position();
-		const bool intact = read(deadline);
+		bool intact = false;
+		try {
+			intact = read(deadline);
+		} catch (...) {
+			// What was in hand may be lost.
+			start_again("the worker failed while it read");
+			throw;
+		}
 		const uint64_t passed = reader_ && intact ? reader_->position() - before : 0;
 		read_ += passed;
 		interval_ = passed > kMuch     ? std::max(interval_ / 2, 1l)
@@ -184,7 +191,13 @@ void WalReceiver::receive(Clock::time_point deadline)
 	}
 	if (state_ == State::streaming) tell_position();
 	log_trouble();
-	if (has_streamed_) replay_.step(std::max(deadline, Clock::now() + kReplayTime), hub_->place());
+	if (!has_streamed_) return;
+	try {
+		replay_.step(std::max(deadline, Clock::now() + kReplayTime), hub_->place());
+	} catch (...) {
+		replay_.give_up();
+		throw;
+	}
 }
 
 // False when the WAL could not be read and everything begins anew.

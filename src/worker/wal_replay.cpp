@@ -239,6 +239,11 @@ void WalReplay::refuse(uint64_t ticket, const char* reason)
 	hub_->replay_refused(ticket, reason);
 }
 
+void WalReplay::give_up()
+{
+	if (pass_) end(kBroken);
+}
+
 // `broken`: why it ends before its time.
 void WalReplay::end(const char* broken)
 {

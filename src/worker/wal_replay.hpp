@@ -36,6 +36,8 @@ class WalReplay final : public core::Past {
 
 	// Goes on until `deadline`; `live`: where the live stream stands, beyond which there is nothing for anybody.
 	void step(Clock::time_point deadline, uint64_t live);
+	// After `step` has thrown: whoever was being served is to start anew.
+	void give_up();
 	// True when it could go on at once.
 	bool has_more() const noexcept { return more_; }
 	// True while somebody waits, if only for clients to read or a standby to catch up.

@@ -14,6 +14,7 @@ wal_level = replica
 wal_keep_size = 0
 max_wal_size = 32MB
 plank.history_size = 4MB
+max_prepared_transactions = 2
 CONF
 sub ids { return join ' ', map { $_->{new}{id} } @{ $_[0]{changes} } }
 my $client = $node->watcher;
@@ -49,6 +50,33 @@ $node->wait_for_line(qr/WARNING:  plank: the write-ahead log could not be read o
 $node->insert(50003);
 is(ids($client->await(sub { $_[0]{type} eq 'transaction' && ids($_[0]) ne '50002' })), '50003', 'and the stream goes on');
 
+# Transactions that spoke in WAL that is gone by the time a worker begins to read: one that is open, one that is prepared.
+sub recycle { $node->safe_psql('postgres', q{SELECT pg_logical_emit_message(false, 'filling', repeat('x', 12000000)); SELECT pg_switch_wal(); CHECKPOINT}) for 1 .. 8; return }
+my $session = $node->background_psql('postgres');
+$session->query_safe(q{BEGIN; INSERT INTO items SELECT i, repeat('x', 1000) FROM generate_series(60001, 60200) i});
+$node->safe_psql('postgres', q{BEGIN; INSERT INTO items VALUES (60999, 'prepared'); PREPARE TRANSACTION 'p'});
+recycle();
+kill 'TERM', $pid;
+$client->close_code;
+$client = $node->watcher;
+$pid = $node->worker_pid;
+$session->query_safe('COMMIT');
+like($client->await(sub { $_[0]{type} =~ /^(transaction|reset)$/ })->{reason}, qr/from its beginning/, 'an open transaction that cannot be read whole is a reset');
+$session->quit;
+$client->disconnect;
+$node->restart;
+$node->wait_until_ready;
+recycle();
+kill 'TERM', $node->worker_pid;
+$node->wait_for('a new worker', sub { $node->worker_pid ne $pid });
+$node->wait_until_ready;
+$client = $node->watcher;
+$pid = $node->worker_pid;
+$node->insert(50006);
+is(ids($client->transaction), '50006', 'others are not affected');
+$node->safe_psql('postgres', q{COMMIT PREPARED 'p'});
+like($client->await(sub { $_[0]{type} =~ /^(transaction|reset)$/ })->{reason}, qr/from its beginning/, 'so is a prepared one');
+
 # A huge record of somebody else is read over, and its memory given back.
 my $before = PlankCluster::memory_of($pid);
 $node->safe_psql('postgres', q{SELECT pg_logical_emit_message(false, 'huge', repeat('x', 300000000))});
@@ -65,8 +93,8 @@ $client->await('unsubscribed');
 $node->safe_psql('postgres', q{CREATE EXTENSION plank; SELECT plank.track('items')});
 $node->wait_until_ready;
 $client->subscribe('again', table => 'items');
-$node->insert(50006);
-is(ids($client->await(sub { $_[0]{type} eq 'transaction' && $_[0]{changes}[0]{op} eq 'insert' })), '50006', 'an extension made anew is heard');
-is($node->worker_pid, $pid, 'it was one worker all the time');
+$node->insert(50007);
+is(ids($client->await(sub { $_[0]{type} eq 'transaction' && $_[0]{changes}[0]{op} eq 'insert' })), '50007', 'an extension made anew is heard');
+is($node->worker_pid, $pid, 'and the worker has lived through it');
 $node->stop;
 done_testing();
