@@ -133,15 +133,16 @@ void Worker::tick()
 			choose_anonymous_role();
 		});
 		if (pg::catalog_has_changed()) look_at_tables_ = true;
-		if (look_at_tables_) {
-			look_at_tables_ = !hub_.look_again();
-			catalog_.finish();
-		}
 		hub_.close_unauthenticated();
 		if (Clock::now() >= next_position_) {
 			next_position_ = Clock::now() + std::chrono::milliseconds(pg::Settings::ping_interval);
 			hub_.send_positions();
 		}
+	}
+	// Also when the extension has just gone: what was dropped with it may have been locked until now.
+	if (look_at_tables_) {
+		look_at_tables_ = !hub_.look_again();
+		catalog_.finish();
 	}
 	received_ = receiver_->counters();
 	publish_counters();

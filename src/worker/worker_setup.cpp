@@ -192,7 +192,7 @@ void Worker::stop_serving(pg::WorkerState state, const std::string& reason)
 	slot_.listening.store(false);
 	pg::unit_of_work("plank: no longer listening", [&] { receiver_->unlisten(); });
 	// Nothing is tracked any more: subscribers hear that their tables are gone.
-	hub_.look_again();
+	look_at_tables_ = !hub_.look_again();
 	catalog_.finish();
 }
 

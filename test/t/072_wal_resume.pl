@@ -150,7 +150,7 @@ $stranger->stop;
 # WAL that is needed has been removed.
 $client->disconnect;
 $node->set('wal_keep_size', 0);
-$node->safe_psql('postgres', 'ALTER SYSTEM SET max_wal_size = '32MB'');
+$node->safe_psql('postgres', q{ALTER SYSTEM SET max_wal_size = '32MB'});
 $node->safe_psql('postgres', q{SELECT pg_logical_emit_message(false, 'filling', repeat('x', 10000000)); SELECT pg_switch_wal(); CHECKPOINT}) for 1 .. 6;
 $node->restart;
 $node->wait_until_ready;
