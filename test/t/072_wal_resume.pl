@@ -1,6 +1,6 @@
 # A client that comes back with its position gets what it missed, through the worker's end, a restart of the server, and a
-# kill -9 of everything with transactions open; what cannot be proven complete is a reset. This test crashes the server on
-# purpose.
+# kill -9 of everything with transactions open; what cannot be proven complete is a reset.
+# This test crashes the server on purpose.
 use strict;
 use warnings;
 use FindBin;
