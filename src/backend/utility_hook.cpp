@@ -70,6 +70,12 @@ bool creates_plank(const Node* node)
 	return IsA(node, CreateExtensionStmt) && names_plank(reinterpret_cast<const CreateExtensionStmt*>(node)->extname);
 }
 
+bool commits_prepared(const Node* node)
+{
+	return IsA(node, TransactionStmt) &&
+	       reinterpret_cast<const TransactionStmt*>(node)->kind == TRANS_STMT_COMMIT_PREPARED;
+}
+
 // Everything from here to the hooks may ereport: called inside pg::call.
 
 // Whether an ALTER TABLE has a subcommand of the kind.
@@ -216,6 +222,8 @@ void after_create_trigger(Statement& statement, const CreateTrigStmt& create, co
 	if (before.states)
 		compare_states(before.states, list_make1(state_of(relation)),
 		               [&](Oid root, const char* reason) { want_reset(statement, root, reason); });
+	else
+		want_reset(statement, relation, "tracking changed");
 }
 
 void look_after(Statement& statement, const Before& before)
@@ -268,7 +276,12 @@ void process_utility(PlannedStmt* planned, const char* query, bool read_only_tre
 		(next_utility ? next_utility : standard_ProcessUtility)(planned, query, read_only_tree, context, parameters,
 		                                                        environment, receiver, completion);
 	};
-	if (interest_in(planned->utilityStmt) == Interest::none) return proceed();
+	if (interest_in(planned->utilityStmt) == Interest::none) {
+		const bool commits = commits_prepared(planned->utilityStmt);
+		proceed();
+		if (commits) note_commit_prepared();
+		return;
+	}
 	pg::entry([&] {
 		if (!is_watched(planned->utilityStmt)) return pg::call(proceed);
 		// Executing may scribble on the tree; our second look must see what the first one saw.

@@ -142,8 +142,8 @@ class Hub {
 	bool answer(Session& session, const Request& request);
 	bool subscribe(Session& session, const Request& request);
 	bool subscribe_table(Session& session, const Request& request);
-	void start_subscription(Session& session, const Request& request, const ShapePtr& shape);
-	void subscribe_channel(Session& session, const Request& request);
+	bool start_subscription(Session& session, const Request& request, const ShapePtr& shape);
+	bool subscribe_channel(Session& session, const Request& request);
 	void add_subscription(Session& session, Subscription&& subscription);
 	void end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,
 	                       std::string_view code, std::string_view message);

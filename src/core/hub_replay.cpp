@@ -25,11 +25,12 @@ std::string started(const Subscription& subscription, const ShapePtr& shape, std
 
 // --- Starting ------------------------------------------------------------------------------------------------------
 
-// False when the request has been refused.
+// False when the request has been refused, or must be asked again later.
 bool Hub::find_past(Session& session, const Request& request, Found& found)
 {
 	if (request.since.empty()) return true;
 	found = past_.find(request.since, log_);
+	if (found.kind == Found::Kind::later) return false;
 	if (found.kind != Found::Kind::malformed) return true;
 	refuse(session, {request.id, code::kInvalidParameter, "\"since\" is not a position", "",
 	                 "Send a position as it came from the server, or leave \"since\" out and read the table."});
@@ -45,6 +46,7 @@ void Hub::start(Session& session, const Subscription& subscription, const ShapeP
 			return resume_from_log(session, subscription, shape, since, found.entry);
 		case Found::Kind::replay:
 			return resume_by_replay(session, subscription, shape, since);
+		case Found::Kind::later:
 		case Found::Kind::lost:
 		case Found::Kind::malformed:
 			resume_failed(session, subscription, shape, found.reason);

@@ -148,3 +148,30 @@ BEGIN
 		END LOOP;
 	END LOOP;
 END $$;
+-- What transactions of this database have told WAL since then, committed ones in the order of their commits. Fails when
+-- what they wrote cannot be read or is not whole.
+CREATE FUNCTION plank_test.written(since pg_catalog.pg_lsn, OUT transaction pg_catalog.int4, OUT change pg_catalog.text)
+	RETURNS SETOF pg_catalog.record
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_written';
+
+-- The transactional messages of this database since then, committed or not: the xid each was written under, whether it
+-- has the secret, and what its chunk says.
+CREATE FUNCTION plank_test.chunks(since pg_catalog.pg_lsn, OUT xid pg_catalog.int8, OUT genuine pg_catalog.bool,
+	OUT top pg_catalog.int8, OUT number pg_catalog.int4, OUT records pg_catalog.int8, OUT bytes pg_catalog.int8)
+	RETURNS SETOF pg_catalog.record
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_chunks';
+
+-- What Plank's buffer of the current transaction takes.
+CREATE FUNCTION plank_test.buffer_bytes() RETURNS pg_catalog.int8
+	LANGUAGE sql VOLATILE AS $$
+	SELECT coalesce(pg_catalog.sum(total_bytes), 0) FROM pg_catalog.pg_backend_memory_contexts
+	WHERE name OPERATOR(pg_catalog.=) 'plank transaction records' $$;
+
+-- Where the oldest open transaction of the server began to speak in WAL; null when none has.
+CREATE FUNCTION plank_test.oldest_first_message() RETURNS pg_catalog.pg_lsn
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'plank_test_oldest_first_message';
+
+-- The release of the savepoint that is open now fails, after everybody has been told of it. Only where plank_test is
+-- preloaded before Plank: its callback is then called last.
+CREATE FUNCTION plank_test.fail_release() RETURNS pg_catalog.void
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'plank_test_fail_release';
