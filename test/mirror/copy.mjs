@@ -133,7 +133,7 @@ export class Copy {
 
 	/** Void from here on; the number of the reading that will fill it. */
 	void(reason) {
-		this.history.add(this.table, null, `void: ${reason}`);
+		this.history.add(this.table, null, ['void:', reason]);
 		this.whole = false;
 		this.rows.clear();
 		this.#buffer = [];
@@ -143,7 +143,7 @@ export class Copy {
 	/** The table as read, unless it was made void again meanwhile; tells whether it was taken. */
 	fill(reading, { rows, columns, snapshot, mark = null }) {
 		if (reading !== this.#reading || this.whole) return false;
-		this.history.add(this.table, null, `read ${rows.length} rows under ${snapshot?.text ?? 'the server\'s snapshot'}`);
+		this.history.add(this.table, null, [`read ${rows.length} rows under ${snapshot?.text ?? 'the server\'s snapshot'}`]);
 		for (const row of rows) this.rows.put(row);
 		this.rows.filled?.(columns);
 		this.snapshot = snapshot;
@@ -160,7 +160,7 @@ export class Copy {
 	}
 
 	shape(message) {
-		this.history.add(this.table, null, `subscribed ${JSON.stringify(message.columns)} key ${JSON.stringify(message.key)}`);
+		this.history.add(this.table, null, ['subscribed', message.columns, 'key', message.key]);
 		this.rows.shape(message);
 	}
 
@@ -179,7 +179,7 @@ export class Copy {
 		for (const change of changes) {
 			const { op, key, old, new: now } = change;
 			const row = this.name(key ?? old ?? now);
-			this.history.add(this.table, op === 'truncate' ? null : row, `${covered ? '(read already) ' : ''}xid ${xid} ${JSON.stringify(change)}`);
+			this.history.add(this.table, op === 'truncate' ? null : row, [`${covered ? '(read already) ' : ''}xid ${xid}`, change]);
 			if (covered) continue;
 			this.#check(change, row, xid);
 			try {

@@ -49,18 +49,20 @@ export class History {
 	#next = 0;
 	#size;
 
-	constructor(size = 20_000) {
+	constructor(size = 5_000) {
 		this.#size = size;
 	}
 
-	add(table, row, text) {
-		this.#lines[this.#next] = { table, row, text };
+	/** `what` is made a line of only when somebody asks. */
+	add(table, row, what) {
+		this.#lines[this.#next] = { table, row, what };
 		this.#next = (this.#next + 1) % this.#size;
 	}
 
 	/** Oldest first; lines about the whole table count for each of its rows. */
 	about(table, row, count = 12) {
 		const ordered = [...this.#lines.slice(this.#next), ...this.#lines.slice(0, this.#next)].filter(Boolean);
-		return ordered.filter((line) => line.table === table && (line.row === null || line.row === row)).slice(-count).map(({ text }) => text);
+		return ordered.filter((line) => line.table === table && (line.row === null || line.row === row)).slice(-count)
+			.map(({ what }) => what.map((part) => (typeof part === 'string' ? part : JSON.stringify(part))).join(' '));
 	}
 }
