@@ -86,6 +86,7 @@ export class Subscription {
 			get agreed() {
 				return agreed();
 			},
+			since: this.#continues ? this.position : null,
 			leave: () => {
 				this.#watches.delete(watch);
 				if (this.#watches.size > 0 || this.#ended) return;
@@ -173,6 +174,7 @@ export class Subscription {
 		if (!about || this.#live || this.#since === null) return false;
 		this.#gap = `the server did not resume (${error.message}); changes in between were not received`;
 		this.#progress.forget();
+		this.#tellPosition();
 		return true;
 	}
 

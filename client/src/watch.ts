@@ -57,6 +57,8 @@ export interface Membership {
 	leave(): void;
 	/** What a late joiner has missed; null while the server has not agreed yet. */
 	readonly agreed: Subscribed | null;
+	/** Where the application said that it stands. */
+	readonly since: string | null;
 }
 
 /** A handle: one listener's share in a subscription. */
@@ -92,8 +94,8 @@ export class Watch<Events extends CommonEvents> extends Emitter<Events> {
 
 	/**
 	 * How far this handle has come: the changes of every transaction up to here were handed on, and none of a later
-	 * one. What `since` takes. It stays when the handle or the connection is closed; null before the server has agreed,
-	 * until a snapshot is whole, and when the server ended the subscription.
+	 * one. What `since` takes, and what it was told to begin with. It stays when the handle or the connection is closed;
+	 * null before the server has agreed, until a snapshot is whole, and when the server ended the subscription.
 	 */
 	get position(): string | null {
 		return this.#position;
@@ -110,6 +112,7 @@ export class Watch<Events extends CommonEvents> extends Emitter<Events> {
 	/** @internal */
 	joined(membership: Membership): void {
 		this.#membership = membership;
+		this.#position = membership.since;
 		if (membership.agreed === null) return;
 		// Afterwards, so that the caller can still add listeners.
 		queueMicrotask(() => {

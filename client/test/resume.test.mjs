@@ -178,6 +178,7 @@ test('a stored position: resumed from the start, never shared', async (t) => {
 	await plank.table('items').subscribe().ready;
 	const stored = plank.table('items', { since: 'kept' });
 	const watch = stored.subscribe();
+	assert.equal(watch.position, 'kept');
 	const events = recorded(watch);
 	assert.equal((await watch.ready).resumed, true);
 	assert.deepEqual(subscribes(server), [{ id: 's1', table: 'items' }, { id: 's2', table: 'items', since: 'kept' }]);

@@ -160,7 +160,7 @@ export class Copy {
 	}
 
 	shape(message) {
-		this.history.add(this.table, null, ['subscribed', message.columns, 'key', message.key]);
+		this.history.add(this.table, null, [`subscribed, resumed ${message.resumed}, position ${message.position}, key`, message.key, message.columns]);
 		this.rows.shape(message);
 	}
 

@@ -19,6 +19,7 @@ export class Faults {
 		const weights = { drop: 8, slow: 2, 'restart-client': 2, reload: 1, ddl: 4, 'terminate-worker': 1.5, 'kill-worker': 0.7, 'kill-server': 0.7 };
 		const choices = options.faults.map((name) => [weights[name], name]);
 		if (choices.length === 0) return;
+		this.#stopped = false;
 		// Each once, however short the run; then as they come.
 		const first = [...options.faults];
 		while (!this.#stopped) {

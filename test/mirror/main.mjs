@@ -26,7 +26,6 @@ const ended = new Promise((resolve) => (over = resolve));
 const failures = new Failures(() => over());
 const allowance = new Allowance();
 const definitions = new Definitions();
-let still = Promise.resolve();
 
 // Whether the server resumes is asked, not assumed: one that does not has to be read anew after every loss.
 async function resumes(servers) {
@@ -87,13 +86,10 @@ async function compare(servers, clients) {
 	return [...expected].map(([table, rows]) => `${table} ${rows.length}`).join(', ');
 }
 
-async function promotion(world) {
-	let go;
-	still = new Promise((resolve) => (go = resolve));
-	await pause(300);
-	await world.servers.promote();
-	go();
-	for (const client of world.clients) client.restart();
+// The clients of the standby go on as they are; the others' server is gone.
+async function promotion({ servers, clients }) {
+	await servers.promote();
+	await Promise.all(clients.filter(({ prefersStandby }) => !prefersStandby).map((client) => client.restart()));
 }
 
 async function run(servers) {
@@ -104,28 +100,32 @@ async function run(servers) {
 	const clients = makeClients(servers);
 	const scribe = new Scribe(servers, 999);
 	const writers = Array.from({ length: options.writers }, (_, i) => new Writer({
-		servers, writer: i + 1, random: random.fork(`writer ${i}`), rate: options.rate, twoPhase: options.transport === 'wal', definitions,
+		servers, writer: i + 1, random: random.fork(`writer ${i}`), rate: options.rate, definitions,
+		// NOTIFY forbids the one; a failover would take back what the other has committed.
+		twoPhase: options.transport === 'wal', asynchronous: !options.standby,
 	}));
 	const world = { servers, clients, writers, allowance, definitions, scribe, options };
 	world.faults = new Faults(world, random.fork('faults'));
 	begun = Date.now();
 	for (const client of clients) client.start();
 	const ticking = setInterval(() => progress(world), 1000);
-	const working = [...writers.map((writer) => writer.run(() => still)), world.faults.run()];
-	for (const work of working) work.catch((error) => failures.add('the program', error));
+	const guarded = (work) => work.catch((error) => failures.add('the program', error));
+	const writing = writers.map((writer) => guarded(writer.run()));
+	let happening = guarded(world.faults.run());
 	try {
 		const half = options.seconds * 500;
 		await Promise.race([ended, pause(half)]);
 		if (options.standby && failures.count === 0) {
 			world.faults.stop();
-			await working.at(-1);
+			await happening;
 			await promotion(world);
+			happening = guarded(world.faults.run());
 		}
 		await Promise.race([ended, pause(half)]);
 		world.faults.stop();
 		for (const writer of writers) writer.stop();
 		if (failures.count === 0) {
-			await Promise.all(working);
+			await Promise.all([...writing, happening]);
 			await mark(new Scribe(servers, 0));
 			const late = () => clients.filter((client) => !client.failed && !client.holds((table, rows) => marks[table](rows)));
 			await until(() => failures.count > 0 || late().length === 0, 'every client catches up', 60_000).catch((error) => {

@@ -4,6 +4,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Cluster, pg, until } from '../client/cluster.mjs';
+import { pause } from './writer.mjs';
 
 class Server extends Cluster {
 	killed = new Set();
@@ -22,7 +23,8 @@ class Server extends Cluster {
 
 	/** Until it runs: after a kill the old processes may hold its shared memory for a moment. */
 	async start() {
-		await until(() => this.tool('pg_ctl', 'start', '-s', '-w', '-D', this.data, '-l', this.logFile).then(() => true, () => false), 'the server\'s start', 60_000);
+		const start = () => this.tool('pg_ctl', 'start', '-s', '-w', '-D', this.data, '-l', this.logFile);
+		await until(() => start().then(() => true, () => pause(100)), 'the server\'s start', 60_000);
 	}
 
 	kill(pid, signal = 'SIGKILL') {
@@ -67,7 +69,7 @@ class Server extends Cluster {
 }
 
 export class Servers {
-	/** What all sessions of the run wait for while servers change their roles. */
+	// What new sessions and clients wait for while servers change their roles.
 	#change = Promise.resolve();
 	standby = null;
 
@@ -89,9 +91,12 @@ export class Servers {
 		return servers;
 	}
 
+	/** From here on what is committed is on both servers, so that a failover takes nothing back. */
 	async addStandby() {
 		this.standby = await Server.follow(this.primary, {});
 		await this.standby.ready();
+		await this.primary.query(`ALTER SYSTEM SET synchronous_standby_names = '*'`);
+		await this.primary.query('SELECT pg_reload_conf()');
 	}
 
 	/** A session on the server that takes writes. */
@@ -107,7 +112,7 @@ export class Servers {
 		return `ws://localhost:${server.port}/ws`;
 	}
 
-	/** The standby takes over, with everything that was committed: writers are to be still. */
+	/** The primary dies in the middle of it all, and the standby takes over. */
 	promote() {
 		this.#change = this.#promote();
 		return this.#change;
@@ -115,8 +120,6 @@ export class Servers {
 
 	async #promote() {
 		const { primary, standby } = this;
-		const { rows: [{ lsn }] } = await primary.query('SELECT pg_current_wal_flush_lsn()::text AS lsn');
-		await until(() => standby.query(`SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn AS there`, [lsn]).then(({ rows }) => rows[0].there, () => false), 'the standby\'s replay', 60_000);
 		primary.kill(primary.postmaster);
 		primary.dead = true;
 		await standby.query('SELECT pg_promote()');

@@ -102,15 +102,17 @@ export class Writer {
 	#scribe;
 	#random;
 	#twoPhase;
+	#asynchronous;
 	#definitions;
 	#rate;
 	#stopped = false;
 
-	constructor({ servers, writer, random, rate, twoPhase, definitions }) {
+	constructor({ servers, writer, random, rate, twoPhase, asynchronous, definitions }) {
 		this.#scribe = new Scribe(servers, writer);
 		this.#random = random;
 		this.#rate = rate;
 		this.#twoPhase = twoPhase;
+		this.#asynchronous = asynchronous;
 		this.#definitions = definitions;
 	}
 
@@ -122,10 +124,9 @@ export class Writer {
 		this.#stopped = true;
 	}
 
-	/** Until `stop`; `paused()` may hold it between transactions. */
-	async run(paused) {
+	/** Until `stop`. */
+	async run() {
 		while (!this.#stopped) {
-			await paused();
 			await this.#scribe.attempt((session) => this.#work(session), (session) => this.#end(session));
 			await pause(this.#random.unit() * 2000 / this.#rate);
 		}
@@ -136,7 +137,7 @@ export class Writer {
 
 	async #work(session) {
 		const random = this.#random;
-		if (random.percent(10)) await session.query('SET LOCAL synchronous_commit = off');
+		if (this.#asynchronous && random.percent(10)) await session.query('SET LOCAL synchronous_commit = off');
 		for (let i = random.between(1, 4); i > 0; i -= 1) {
 			if (random.percent(75)) await this.#operation(session);
 			else await this.#savepoint(session, 1);
