@@ -24,6 +24,7 @@ let begun = Date.now();
 let over = () => {};
 const ended = new Promise((resolve) => (over = resolve));
 const failures = new Failures(() => over());
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => failures.add('the program', new Error(`${signal}: stopped early`)));
 const allowance = new Allowance();
 const definitions = new Definitions();
 

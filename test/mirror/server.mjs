@@ -14,7 +14,7 @@ class Server extends Cluster {
 		const server = new Server();
 		await server.prepareFolder();
 		await server.tool('pg_basebackup', '-h', primary.folder, '-U', 'postgres', '-D', server.data, '-R', '-X', 'stream', '-c', 'fast');
-		const all = { unix_socket_directories: server.folder, 'plank.databases': `app:${server.port}, other:${server.otherPort}`, ...settings };
+		const all = { unix_socket_directories: server.folder, wal_retrieve_retry_interval: '200ms', 'plank.databases': `app:${server.port}, other:${server.otherPort}`, ...settings };
 		const lines = Object.entries(all).map(([name, value]) => `${name} = '${value}'\n`);
 		writeFileSync(join(server.data, 'postgresql.conf'), lines.join(''), { flag: 'a' });
 		await server.start();
