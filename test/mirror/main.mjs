@@ -3,7 +3,7 @@
 
 import { until } from '../client/cluster.mjs';
 import { Wire } from '../client/wire.mjs';
-import { Failures } from './failures.mjs';
+import { Failures, Finding } from './failures.mjs';
 import { Faults } from './faults.mjs';
 import { Allowance } from './follower.mjs';
 import { LibraryClient } from './library_client.mjs';
@@ -93,6 +93,17 @@ async function promotion({ servers, clients }) {
 	await Promise.all(clients.filter(({ prefersStandby }) => !prefersStandby).map((client) => client.restart()));
 }
 
+// Nothing is written any more: all clients come to the end, and are compared.
+async function settle({ servers, clients }) {
+	await mark(new Scribe(servers, 0));
+	const lacks = (client) => tables.filter((table) => !client.copies.get(table).whole || !marks[table](client.copies.get(table).rows));
+	const late = () => clients.filter((client) => !client.failed && lacks(client).length > 0);
+	await until(() => failures.count > 0 || late().length === 0, 'every client catches up', 60_000).catch((error) => {
+		for (const client of late()) client.fail(new Finding(error.message, { incomplete: lacks(client) }));
+	});
+	if (failures.count === 0) out.write(`compared: ${await compare(servers, clients)}\n`);
+}
+
 async function run(servers) {
 	await servers.primary.sql(ddl);
 	if (options.standby) await servers.addStandby();
@@ -127,12 +138,7 @@ async function run(servers) {
 		for (const writer of writers) writer.stop();
 		if (failures.count === 0) {
 			await Promise.all([...writing, happening]);
-			await mark(new Scribe(servers, 0));
-			const late = () => clients.filter((client) => !client.failed && !client.holds((table, rows) => marks[table](rows)));
-			await until(() => failures.count > 0 || late().length === 0, 'every client catches up', 60_000).catch((error) => {
-				for (const client of late()) client.fail(new Error(`${error.message}\n  ${tables.filter((table) => !client.copies.get(table).whole || !marks[table](client.copies.get(table).rows))}`));
-			});
-			if (failures.count === 0) out.write(`compared: ${await compare(servers, clients)}\n`);
+			await settle(world);
 		}
 		progress(world);
 	} finally {
