@@ -5,6 +5,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import WebSocket from 'ws';
 
+export { WebSocket };
+
 export const patience = 30_000;
 
 export class Wire {
