@@ -99,6 +99,8 @@ void Worker::turn()
 void Worker::serve_database()
 {
 	const bool ready = slot_.state.load() == static_cast<int>(pg::WorkerState::ready);
+	// Before the look: whoever commits without waiting for the flush from now on wakes us again.
+	database_.unflushed.store(false);
 	receiver_->receive(Clock::now() + (ready ? kReceiveTime : kReceiveTimeAlone));
 	if (!ready) {
 		if (receiver_->ready()) become_ready();
