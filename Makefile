@@ -73,12 +73,13 @@ $(ASSETS): $(CLIENT_DIST) scripts/embed-assets
 	scripts/embed-assets $(CLIENT_DIST) >$@.part && mv $@.part $@
 
 # Everything below works from a bare machine: each script brings in what it needs first.
-.PHONY: help deps test lint demo bench format
+.PHONY: help deps test soak lint demo bench format
 help:
 	@echo 'make            build the extension'
 	@echo 'make install    install it into the PostgreSQL of PG_CONFIG (as root)'
 	@echo 'make deps       install with apt and npm what building and testing need'
 	@echo 'make test       every test suite; SUITES="unit regress" for some'
+	@echo 'make soak       the mirror test for MINUTES=60, faults and all'
 	@echo 'make demo       a private PostgreSQL with a live example; PORT=8432'
 	@echo 'make bench      measure against the gateways a user would otherwise write'
 	@echo 'make lint       the quick checks of the source; make format mends its layout'
@@ -86,6 +87,8 @@ deps:
 	@scripts/deps
 test:
 	@+scripts/run-tests $(SUITES)
+soak:
+	@+MINUTES="$(MINUTES)" scripts/with-build test/mirror/soak
 lint:
 	@scripts/suite/lint
 demo:

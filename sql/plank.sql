@@ -175,6 +175,22 @@ GRANT EXECUTE ON FUNCTION plank.unexpose(text) TO pg_database_owner;
 COMMENT ON FUNCTION plank.unexpose(text) IS
 	'let no client subscribe to a channel any more; false when it was not exposed';
 
+-- The secret of this database's messages in WAL. Anybody may write logical messages, so Plank's own carry it. One row;
+-- never dumped: a restored database has a secret of its own. It must stay what it is, for what older WAL says is known by
+-- it. The table is logged only after it was filled: a publication FOR ALL TABLES must not carry the row to subscribers.
+CREATE UNLOGGED TABLE plank.secret (
+	secret text NOT NULL CONSTRAINT secret_form CHECK (secret OPERATOR(pg_catalog.~) '^[0-9a-f]{32}$')
+);
+REVOKE ALL ON plank.secret FROM PUBLIC;
+INSERT INTO plank.secret SELECT pg_catalog.left(pg_catalog.encode(pg_catalog.sha256(
+	pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) OPERATOR(pg_catalog.||)
+	pg_catalog.uuid_send(pg_catalog.gen_random_uuid())), 'hex'), 32);
+ALTER TABLE plank.secret SET LOGGED;
+COMMENT ON TABLE plank.secret IS
+	'by this Plank knows its own messages in the WAL of plank.transport = ''wal''; for nobody to read or change';
+COMMENT ON COLUMN plank.secret.secret IS '128 random bits as hex digits';
+COMMENT ON CONSTRAINT secret_form ON plank.secret IS '32 hex digits';
+
 -- The worker, and who is connected to it
 
 CREATE FUNCTION plank.wait_until_ready(timeout interval DEFAULT '10s') RETURNS boolean
@@ -190,7 +206,10 @@ CREATE FUNCTION plank._stat(
 	OUT messages bigint, OUT resets bigint, OUT clients_accepted bigint, OUT clients_refused bigint,
 	OUT clients_too_slow bigint, OUT clients_timed_out bigint, OUT frames_sent bigint, OUT bytes_sent bigint,
 	OUT bytes_received bigint, OUT log_bytes bigint, OUT spill_bytes bigint, OUT notify_sent bigint,
-	OUT notify_skipped bigint, OUT errors bigint
+	OUT notify_skipped bigint, OUT errors bigint, OUT transaction_bytes bigint, OUT resets_ddl bigint,
+	OUT resets_lost bigint, OUT resets_resume bigint, OUT resumed_from_log bigint, OUT resumed_by_replay bigint,
+	OUT wal_read bigint, OUT wal_skipped bigint, OUT wal_replayed bigint, OUT messages_forged bigint,
+	OUT lag_bytes bigint, OUT lag interval, OUT oldest_position pg_lsn
 ) RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'plank_stat';
 REVOKE ALL ON FUNCTION plank._stat() FROM PUBLIC;
@@ -226,6 +245,19 @@ COMMENT ON COLUMN plank.stat.spill_bytes IS 'bytes of kept transactions in tempo
 COMMENT ON COLUMN plank.stat.notify_sent IS 'notifications sent on the public channels of tracked tables';
 COMMENT ON COLUMN plank.stat.notify_skipped IS 'notifications on public channels that could not be sent';
 COMMENT ON COLUMN plank.stat.errors IS 'errors met and survived; the server log has them';
+COMMENT ON COLUMN plank.stat.transaction_bytes IS 'bytes of the transactions received';
+COMMENT ON COLUMN plank.stat.resets_ddl IS 'resets because a table''s contents changed without row changes';
+COMMENT ON COLUMN plank.stat.resets_lost IS 'resets because changes could not be delivered';
+COMMENT ON COLUMN plank.stat.resets_resume IS 'resets because a subscription could not be resumed';
+COMMENT ON COLUMN plank.stat.resumed_from_log IS 'subscriptions resumed from memory';
+COMMENT ON COLUMN plank.stat.resumed_by_replay IS 'subscriptions resumed by reading WAL again';
+COMMENT ON COLUMN plank.stat.wal_read IS 'bytes of WAL read to follow it';
+COMMENT ON COLUMN plank.stat.wal_skipped IS 'bytes of wal_read that held nothing for this database''s clients';
+COMMENT ON COLUMN plank.stat.wal_replayed IS 'bytes of WAL read again for subscriptions that resume';
+COMMENT ON COLUMN plank.stat.messages_forged IS 'logical messages passed over because they pretended to be Plank''s';
+COMMENT ON COLUMN plank.stat.lag_bytes IS 'bytes of flushed (on a standby: replayed) WAL not yet delivered; null under notify';
+COMMENT ON COLUMN plank.stat.lag IS 'age of the transaction being delivered; zero when nothing waits; null under notify';
+COMMENT ON COLUMN plank.stat.oldest_position IS 'where the WAL that is left for resuming begins; null under notify';
 
 CREATE FUNCTION plank._clients(
 	OUT database name, OUT worker int, OUT session text, OUT pid int, OUT role name, OUT client_addr inet,

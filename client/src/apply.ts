@@ -1,8 +1,10 @@
 // Mirror: what a subscription's rows are now, by section 6 of the protocol. Pure: no sockets, no clocks; the only
 // input is the messages. Works on whole messages of one subscription, or on single changes of a table's handle.
 
+import { origins } from './columns.js';
+import { Progress } from './progress.js';
 import type {
-	Column, Numbers, Operation, ResetMessage, Row, RowsMessage, ServerMessage, SubscribedMessage, TransactionMessage,
+	Column, Numbers, Operation, Row, RowsMessage, ServerMessage, SubscribedMessage, TransactionMessage,
 	UnsubscribedMessage,
 } from './protocol.js';
 
@@ -19,6 +21,8 @@ export interface MirrorOptions {
 	id?: string;
 	/** As asked for in the subscription. Under `json`, keys beyond 2^53 cannot be told apart: see `inexact`. */
 	numbers?: Numbers;
+	/** As asked for in the subscription: rows follow `subscribed`, and every reset. */
+	snapshot?: boolean;
 }
 
 interface BagEntry {
@@ -31,8 +35,10 @@ export class Mirror {
 	readonly #numbers: Numbers;
 	#key: string[] | null = null;
 	#columns: Column[] | null = null;
-	#position: string | null = null;
+	readonly #progress: Progress;
 	#inexact = false;
+	#missing: string | null = null;
+	// Since the connection was made, or made again.
 	#begun = false;
 	#byKey = new Map<string, Row>();
 	#bag = new Map<string, BagEntry>();
@@ -43,6 +49,7 @@ export class Mirror {
 	constructor(options: MirrorOptions = {}) {
 		this.#id = options.id;
 		this.#numbers = options.numbers ?? 'json';
+		this.#progress = new Progress({ snapshot: options.snapshot === true });
 	}
 
 	/** Names of the key columns; null when the rows are a bag. */
@@ -54,8 +61,17 @@ export class Mirror {
 		return this.#columns;
 	}
 
+	/** What `since` takes, when whole messages are fed; the handle of a subscription has its own. */
 	get position(): string | null {
-		return this.#position;
+		return this.#progress.position;
+	}
+
+	/**
+	 * Why the rows must be read anew: a reset, or a new definition of the table that does not tell a renamed column from
+	 * one dropped and another added. What was held is void then. Null again once `put` has put the last row.
+	 */
+	get missing(): string | null {
+		return this.#missing;
 	}
 
 	/** True once a key was a number too large for JavaScript: rows may have been mixed up. Use `numbers: 'text'`. */
@@ -86,33 +102,40 @@ export class Mirror {
 			case 'reset': return this.#concerns(message.id) ? this.reset(message) : undefined;
 			case 'unsubscribed': return this.#concerns(message.id) ? this.unsubscribed(message) : undefined;
 			case 'transaction': return this.transaction(message);
-			case 'position':
-				if (this.#begun) this.#position = message.position;
+			case 'position': if (this.#begun) this.#progress.told(message.position);
 		}
 	}
 
-	/** The connection is gone: an unfinished transaction is dropped. */
+	/** The connection is gone: an unfinished transaction is dropped. The next `subscribed` says whether it was resumed. */
 	disconnected(): void {
 		this.#dropParts();
+		this.#begun = false;
+		this.#progress.lost();
 	}
 
-	subscribed(message: Pick<SubscribedMessage, 'key' | 'columns' | 'position' | 'resumed'>): void {
+	subscribed(message: Pick<SubscribedMessage, 'key' | 'columns' | 'position'> & { resumed?: boolean | null }): void {
+		const key = message.key ?? null;
 		const columns = message.columns ?? [];
-		if (this.#begun) {
-			this.#reshape(message.key ?? null, columns);
+		if (this.#begun || (message.resumed === true && this.#columns !== null)) {
+			this.#reshape(key, columns);
 		} else {
-			this.#key = message.key ?? null;
+			const rows = message.resumed === true ? this.rows() : [];
+			this.#clear();
+			this.#key = key;
 			this.#columns = columns;
-			if (message.resumed !== true) this.#clear();
+			for (const row of rows) this.#add(row);
 		}
+		if (message.resumed === true) this.#progress.resumed();
+		else if (!this.#begun && message.resumed !== false) this.#progress.begun(message.position ?? null);
 		this.#begun = true;
-		if (message.position !== undefined) this.#position = message.position;
 	}
 
-	/** Rows of a snapshot, or read elsewhere. */
+	/** Rows of a snapshot, or read elsewhere; `more` when others follow. */
 	put(message: Pick<RowsMessage, 'rows' | 'more' | 'position'>): void {
 		for (const row of message.rows) this.#add(row);
-		if (message.more !== true && message.position !== undefined) this.#position = message.position;
+		if (message.more === true) return;
+		this.#missing = null;
+		this.#progress.filled(message.position ?? null);
 	}
 
 	transaction(message: TransactionMessage): void {
@@ -125,8 +148,10 @@ export class Mirror {
 		const catchup = this.#catchup;
 		this.#dropParts();
 		for (const change of changes) this.change(change);
-		const counts = this.#begun && (catchup === null || this.#concerns(catchup));
-		if (counts && message.position !== undefined) this.#position = message.position;
+		if (!this.#begun) return;
+		const position = message.position ?? null;
+		if (catchup === null) this.#progress.applied(position, changes.length > 0);
+		else if (this.#concerns(catchup)) this.#progress.caughtUpTo(position);
 	}
 
 	/** One change. Whoever calls this keeps a transaction's changes together. */
@@ -144,17 +169,20 @@ export class Mirror {
 				return;
 			case 'truncate':
 				this.#clear();
+				this.#missing = null;
 		}
 	}
 
-	reset(message: Pick<ResetMessage, 'position'>): void {
+	reset(message: { reason?: string; position?: string | null }): void {
 		this.#clear();
-		this.#position = message.position ?? null;
+		this.#missing = message.reason ?? 'the server sent a reset';
+		this.#progress.reset(message.position ?? null);
 	}
 
 	unsubscribed(_message?: UnsubscribedMessage): void {
 		this.#clear();
-		this.#position = null;
+		this.#missing = null;
+		this.#progress.forget();
 		this.#begun = false;
 	}
 
@@ -218,22 +246,24 @@ export class Mirror {
 		return canonical(values);
 	}
 
-	// The table's definition changed under a live subscription. With as many columns as before, of the same types, the
-	// names that differ are renamed columns; otherwise what is gone is forgotten and what is new is null.
+	// The table's definition changed: what is gone is forgotten, and what is new is null.
 	#reshape(key: string[] | null, columns: Column[]): void {
-		const former = this.#columns ?? [];
+		const former = { key: this.#key, columns: this.#columns ?? [] };
 		const rows = this.rows();
-		const renamed = former.length === columns.length && columns.every((column, i) => column.type === former[i]?.type);
-		const sameNames = renamed && columns.every((column, i) => column.name === former[i]?.name);
-		const sameKey = canonical(this.#key) === canonical(key);
 		this.#key = key;
 		this.#columns = columns;
-		if (sameNames && sameKey) return;
+		const names = (of: Column[]): string[] => of.map(({ name }) => name);
+		if (canonical([former.key, names(former.columns)]) === canonical([key, names(columns)])) return;
+		const from = origins(former, { key, columns });
 		this.#clear();
+		if (from === null && rows.length > 0) {
+			this.#missing = 'a column was renamed, or dropped and another added: it cannot be told which';
+			return;
+		}
 		for (const row of rows) {
-			this.#add(sameNames ? row : Object.fromEntries(columns.map((column, i) => {
-				const from = renamed ? former[i]!.name : column.name;
-				return [column.name, Object.hasOwn(row, from) ? row[from]! : null];
+			this.#add(Object.fromEntries(columns.map(({ name }, i) => {
+				const source = from?.[i] ?? null;
+				return [name, source !== null && Object.hasOwn(row, source) ? row[source]! : null];
 			})));
 		}
 	}

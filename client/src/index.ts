@@ -15,8 +15,8 @@ export type { Clock, ConnectionOptions, ConnectionState, ConnectionStatus, Token
 export type { Listener } from './events.js';
 export { parseFrame } from './protocol.js';
 export type {
-	ClientMessage, Column, Json, Numbers, Operation, Row, ServerMessage, TableInfo, TableOptions, TransactionMessage,
-	WelcomeMessage,
+	ChannelOptions, ClientMessage, Column, Json, Numbers, Operation, Row, ServerMessage, TableInfo, TableOptions,
+	TransactionMessage, WelcomeMessage,
 } from './protocol.js';
 export type { WebSocketConstructor, WebSocketLike } from './socket.js';
 export type { ChannelMessage, Change, Transaction, TransactionFacts } from './transaction.js';

@@ -8,7 +8,7 @@ import {
 import { Code, PlankError } from './errors.js';
 import { Emitter, throwLater } from './events.js';
 import type {
-	ErrorMessage, Numbers, ServerMessage, TableInfo, TableOptions, TransactionMessage, UnsubscribedMessage,
+	ChannelOptions, ErrorMessage, Numbers, ServerMessage, TableInfo, TableOptions, TransactionMessage, UnsubscribedMessage,
 	WelcomeMessage,
 } from './protocol.js';
 import { Requests } from './requests.js';
@@ -85,15 +85,16 @@ export class Plank extends Emitter<PlankEvents> {
 
 	/** A table by its SQL name (`items`, `sales.orders`, `"My Table"`). Nothing is sent before the first listener. */
 	table(name: string, options: TableOptions = {}): Table {
-		const wanted: Wanted = { table: name, ...options };
+		const { since = null, ...rest } = options;
+		const wanted: Wanted = { table: name, ...rest };
 		if (wanted.numbers === undefined && this.#numbers === 'text') wanted.numbers = 'text';
 		if (wanted.numbers === 'json') delete wanted.numbers;
-		return new Table(() => this.#join<TableEvents>(wanted));
+		return new Table(() => this.#join<TableEvents>(wanted, since));
 	}
 
 	/** A channel that the database exposes. */
-	channel(name: string): Channel {
-		return new Channel(() => this.#join<ChannelEvents>({ channel: name }));
+	channel(name: string, { since = null }: ChannelOptions = {}): Channel {
+		return new Channel(() => this.#join<ChannelEvents>({ channel: name }, since));
 	}
 
 	/** The tracked tables that the role may read. Waits for the connection. */
@@ -119,20 +120,20 @@ export class Plank extends Emitter<PlankEvents> {
 		this.#connection.close('closed by the application');
 	}
 
-	#join<Events extends TableEvents | ChannelEvents>(wanted: Wanted): Watch<Events> {
+	#join<Events extends TableEvents | ChannelEvents>(wanted: Wanted, since: string | null): Watch<Events> {
 		const watch = new Watch<Events>((error) => this.#threw(error));
 		if (this.state === 'closed') {
 			const error = new PlankError({ code: Code.connectionClosed, message: 'the connection is closed' });
 			watch.ended(error);
 			return watch;
 		}
-		let subscription = this.#findShared(wanted);
+		let subscription = since === null ? this.#findShared(wanted) : undefined;
 		if (subscription === undefined) {
 			subscription = new Subscription(wanted, {
 				abandoned: (which) => this.#leave(which),
 				unheard: (error) => this.#unheard(error),
 				renewsToken: this.#renewsToken,
-			});
+			}, since);
 			this.#subscriptions.add(subscription);
 			this.#send(subscription);
 		}
@@ -144,13 +145,17 @@ export class Plank extends Emitter<PlankEvents> {
 	#findShared(wanted: Wanted): Subscription | undefined {
 		if ('snapshot' in wanted && wanted.snapshot === true) return undefined;
 		const text = canonical(wanted);
-		for (const subscription of this.#subscriptions) if (subscription.text === text) return subscription;
+		for (const subscription of this.#subscriptions) {
+			if (subscription.text === text && subscription.open) return subscription;
+		}
 		return undefined;
 	}
 
 	#send(subscription: Subscription): void {
 		const id = `s${this.#lastId + 1}`;
-		if (!this.#connection.send({ type: 'subscribe', id, ...subscription.wanted })) return;
+		const since = subscription.asked();
+		const message = { type: 'subscribe' as const, id, ...subscription.wanted, ...(since !== null && { since }) };
+		if (!this.#connection.send(message)) return;
 		this.#lastId += 1;
 		subscription.id = id;
 		this.#byId.set(id, subscription);
@@ -180,7 +185,7 @@ export class Plank extends Emitter<PlankEvents> {
 			subscription.lost(error);
 			if (!final) continue;
 			this.#subscriptions.delete(subscription);
-			subscription.end(error, error.code === Code.connectionClosed);
+			subscription.closed(error, error.code === Code.connectionClosed);
 		}
 	}
 
@@ -200,7 +205,7 @@ export class Plank extends Emitter<PlankEvents> {
 				this.#transaction(message);
 				return;
 			case 'position':
-				this.#moved(message.position);
+				for (const subscription of [...this.#byId.values()]) subscription.told(message.position);
 				return;
 			case 'reset':
 				this.#byId.get(message.id)?.reset(message.reason, message.position ?? null);
@@ -223,15 +228,17 @@ export class Plank extends Emitter<PlankEvents> {
 		const { transaction, ids, catchup } = assembled;
 		const seen = transaction.changes.filter((_, i) => ids[i]?.some((id) => this.#byId.has(id)));
 		if (seen.length > 0) this.emit('transaction', { ...transaction, changes: seen });
+		const named = new Set<string>();
 		transaction.changes.forEach((change, i) => {
-			for (const id of ids[i] ?? []) this.#byId.get(id)?.changed(change);
+			for (const id of ids[i] ?? []) {
+				named.add(id);
+				this.#byId.get(id)?.changed(change);
+			}
 		});
-		if (catchup === null) this.#moved(transaction.position);
-		else this.#byId.get(catchup)?.moved(transaction.position);
-	}
-
-	#moved(position: string | null): void {
-		for (const subscription of this.#byId.values()) subscription.moved(position);
+		// Nothing is here any more when a listener has closed the connection in between: the position stays before it.
+		const { position } = transaction;
+		if (catchup !== null) this.#byId.get(catchup)?.caughtUpTo(position);
+		else for (const [id, subscription] of [...this.#byId]) subscription.applied(position, named.has(id));
 	}
 
 	#unsubscribed(message: UnsubscribedMessage): void {
@@ -251,7 +258,10 @@ export class Plank extends Emitter<PlankEvents> {
 			return;
 		}
 		const subscription = this.#byId.get(message.id);
-		if (subscription !== undefined) {
+		if (subscription !== undefined && subscription.canAskWithout(error)) {
+			this.#byId.delete(message.id);
+			this.#send(subscription);
+		} else if (subscription !== undefined) {
 			subscription.refused(error);
 			if (subscription.ended) this.#forget(subscription);
 		} else if (!this.#requests.failed(message.id, error) && !/^s\d+$/.test(message.id)) {

@@ -28,18 +28,25 @@ export interface TableOptions {
 	snapshot?: boolean;
 	/** `text`: bigint and numeric arrive as strings, with every digit. Overrides the connection's choice. */
 	numbers?: Numbers;
+	/** A position that was reached before: what was committed after it comes first, or a reset. */
+	since?: string | null;
 }
 
-export interface SubscribeTable extends TableOptions {
+/** What a subscription to a channel may ask for. */
+export type ChannelOptions = Pick<TableOptions, 'since'>;
+
+export interface SubscribeTable extends Omit<TableOptions, 'since'> {
 	type: 'subscribe';
 	id: string;
 	table: string;
+	since?: string;
 }
 
 export interface SubscribeChannel {
 	type: 'subscribe';
 	id: string;
 	channel: string;
+	since?: string;
 }
 
 export type ClientMessage =

@@ -16,7 +16,10 @@ export interface Subscribed {
 	channel: string | null;
 	key: string[] | null;
 	columns: Column[];
+	/** Where the server began; what to store for a later resume is the handle's `position`. */
 	position: string | null;
+	/** After `since`: true when nothing is missing, false when `reset` follows; null when there was nothing to resume. */
+	resumed: boolean | null;
 }
 
 /** Changes may be missing: rows held are void, and must be read anew. */
@@ -28,6 +31,8 @@ export interface Reset {
 export interface CommonEvents {
 	subscribed: Subscribed;
 	reset: Reset;
+	/** The handle's `position` has moved: everything before it was handed on. */
+	position: string;
 	/** Refused by the server, or ended by it; the handle is `ended` afterwards unless it says `subscribing`. */
 	error: PlankError;
 }
@@ -52,6 +57,8 @@ export interface Membership {
 	leave(): void;
 	/** What a late joiner has missed; null while the server has not agreed yet. */
 	readonly agreed: Subscribed | null;
+	/** Where the application said that it stands. */
+	readonly since: string | null;
 }
 
 /** A handle: one listener's share in a subscription. */
@@ -61,6 +68,7 @@ export class Watch<Events extends CommonEvents> extends Emitter<Events> {
 	#reject!: (error: PlankError) => void;
 	#awaited = false;
 	#state: WatchState = 'subscribing';
+	#position: string | null = null;
 	#membership: Membership | null = null;
 
 	/** @internal */
@@ -84,6 +92,15 @@ export class Watch<Events extends CommonEvents> extends Emitter<Events> {
 		return this.#state;
 	}
 
+	/**
+	 * How far this handle has come: the changes of every transaction up to here were handed on, and none of a later
+	 * one. What `since` takes, and what it was told to begin with. It stays when the handle or the connection is closed;
+	 * null before the server has agreed, until a snapshot is whole, and when the server ended the subscription.
+	 */
+	get position(): string | null {
+		return this.#position;
+	}
+
 	/** Ends it. Nothing is called after this, not even for what is already under way. */
 	unsubscribe(): void {
 		if (this.#state === 'ended') return;
@@ -95,18 +112,29 @@ export class Watch<Events extends CommonEvents> extends Emitter<Events> {
 	/** @internal */
 	joined(membership: Membership): void {
 		this.#membership = membership;
+		this.#position = membership.since;
 		if (membership.agreed === null) return;
 		// Afterwards, so that the caller can still add listeners.
 		queueMicrotask(() => {
-			if (this.#state === 'subscribing' && membership.agreed !== null) this.subscribed(membership.agreed);
+			const { agreed } = membership;
+			if (this.#state === 'subscribing' && agreed !== null) this.subscribed(agreed, agreed.position);
 		});
 	}
 
 	/** @internal */
-	subscribed(agreed: Subscribed): void {
+	subscribed(agreed: Subscribed, position: string | null): void {
 		this.#state = 'live';
+		this.#position = position;
 		this.#resolve(agreed);
 		this.deliver('subscribed', agreed);
+	}
+
+	/** @internal */
+	moved(position: string | null): void {
+		// Who joined just now is told where it begins with `subscribed`.
+		if (position === this.#position || (this.#state !== 'live' && position !== null)) return;
+		this.#position = position;
+		if (position !== null) this.deliver('position', position);
 	}
 
 	/** @internal The connection is gone; the subscription goes on with the next. */
@@ -165,6 +193,11 @@ export abstract class Feed<Events extends CommonEvents> {
 	/** The state of the listeners added with `on`. */
 	get state(): WatchState {
 		return this.#own?.state ?? 'idle';
+	}
+
+	/** The position of the listeners added with `on`. */
+	get position(): string | null {
+		return this.#own?.position ?? null;
 	}
 
 	/** Ends everything that was subscribed through this object. */

@@ -122,8 +122,9 @@ test('rows of a snapshot come before the transactions', () => {
 
 test('the first subscribed empties, unless resumed; a later one keeps the rows', () => {
 	const mirror = mirrorOf(['id'], change('insert', { key: { id: 1 }, new: { id: 1, v: 'x' } }));
+	// Told again for a new name of the table: it has not come any further by that.
 	mirror.apply(subscribed(['id'], { position: 'p9' }));
-	assert.deepEqual([mirror.rows(), mirror.position], [[{ id: 1, v: 'x' }], 'p9']);
+	assert.deepEqual([mirror.rows(), mirror.position], [[{ id: 1, v: 'x' }], 'p1']);
 	mirror.apply({ type: 'unsubscribed', id: 'a', code: null, message: null });
 	mirror.put({ rows: [{ id: 3, v: 'kept' }] });
 	mirror.apply(subscribed(['id'], { resumed: true }));
@@ -134,16 +135,135 @@ test('the first subscribed empties, unless resumed; a later one keeps the rows',
 	assert.equal(mirror.size, 0);
 });
 
+// A mirror with the row {id: 1, …} of the columns, told of others.
+function reshaped(from, to, { key = ['id'], newKey = key } = {}) {
+	const row = Object.fromEntries(from.map((name, i) => [name, name === 'id' ? 1 : `v${i}`]));
+	const mirror = new Mirror({ id: 'a' });
+	mirror.apply(subscribed(key, { columns: columns(...from) }));
+	mirror.apply(transaction('1', [change('insert', { new: row })]));
+	mirror.apply(subscribed(newKey, { columns: columns(...to) }));
+	return mirror;
+}
+
 test('rows follow a table whose columns are renamed, dropped and added', () => {
-	const mirror = mirrorOf(['id'], change('insert', { key: { id: 1 }, new: { id: 1, v: 'x' } }));
-	mirror.apply(subscribed(['nr'], { columns: columns('nr', 'w') }));
-	assert.deepEqual(mirror.rows(), [{ nr: 1, w: 'x' }]);
-	mirror.apply(transaction('2', [change('update', { key: { nr: 1 }, new: { nr: 1, w: 'y' }, old: { nr: 1, w: 'x' } })]));
-	assert.deepEqual(mirror.rows(), [{ nr: 1, w: 'y' }]);
-	mirror.apply(subscribed(['nr'], { columns: columns('nr', 'w', 'more') }));
-	assert.deepEqual(mirror.rows(), [{ nr: 1, w: 'y', more: null }]);
-	mirror.apply(subscribed(null, { columns: columns('w') }));
-	assert.deepEqual([mirror.rows(), mirror.key], [[{ w: 'y' }], null]);
+	for (const [from, to, row, more] of [
+		[['id', 'a', 'b'], ['id', 'x', 'b'], { id: 1, x: 'v1', b: 'v2' }],
+		[['id', 'a', 'b'], ['nr', 'a', 'b'], { nr: 1, a: 'v1', b: 'v2' }, { newKey: ['nr'] }],
+		[['a', 'id'], ['a', 'nr'], { a: 'v0', nr: 1 }, { newKey: ['nr'] }],
+		[['id', 'a', 'b'], ['id', 'b'], { id: 1, b: 'v2' }],
+		[['id', 'a', 'b'], ['id', 'a'], { id: 1, a: 'v1' }],
+		[['id', 'a'], ['id', 'a', 'more'], { id: 1, a: 'v1', more: null }],
+		[['id', 'a', 'b'], ['id', 'x', 'b', 'more'], { id: 1, x: 'v1', b: 'v2', more: null }],
+		[['id', 'a', 'b', 'c'], ['id', 'x', 'c'], null],
+		[['id', 'a', 'b', 'c', 'd'], ['id', 'x', 'y', 'c'], null],
+	]) {
+		const mirror = reshaped(from, to, more);
+		if (row !== null) assert.deepEqual([mirror.rows(), mirror.missing], [[row], null], `${from} to ${to}`);
+		else if (to.length === 3) assert.ok(mirror.missing, 'one of two was dropped, and the other renamed');
+		else assert.deepEqual(mirror.rows(), [{ id: 1, x: 'v1', y: 'v2', c: 'v3' }]);
+	}
+	const mirror = reshaped(['id', 'a'], ['a'], { newKey: null });
+	assert.deepEqual([mirror.rows(), mirror.key], [[{ a: 'v1' }], null]);
+	mirror.apply(transaction('2', [change('delete', { key: null, old: { a: 'v1' } })]));
+	assert.equal(mirror.size, 0);
+});
+
+test('a column dropped and another added in its place is not taken for a renamed one', () => {
+	for (const [from, to] of [[['id', 'a'], ['id', 'x']], [['id', 'a', 'b'], ['id', 'b', 'a']], [['id', 'a'], ['id', 'x', 'y']]]) {
+		const mirror = reshaped(from, to);
+		assert.deepEqual([mirror.size, typeof mirror.missing], [0, 'string'], `${from} to ${to}`);
+		// The stream goes on, and rows read anew make it whole.
+		mirror.apply(transaction('2', [change('insert', { new: { ...Object.fromEntries(to.map((name) => [name, null])), id: 2 } })]));
+		mirror.put({ rows: [{ id: 1, [to[1]]: null }] });
+		assert.deepEqual([mirror.rows().map(({ id }) => id), mirror.missing], [[2, 1], null]);
+	}
+	const empty = new Mirror();
+	empty.subscribed({ key: ['id'], columns: columns('id', 'a') });
+	empty.subscribed({ key: ['id'], columns: columns('id', 'x') });
+	assert.equal(empty.missing, null, 'there was nothing to lose');
+});
+
+test('a reset says what is missing, until the rows are put or there are none', () => {
+	const mirror = mirrorOf(['id'], change('insert', { new: { id: 1 } }));
+	mirror.apply({ type: 'reset', id: 'a', reason: 'partition attached', position: 'p5' });
+	assert.deepEqual([mirror.missing, mirror.size, mirror.position], ['partition attached', 0, 'p5']);
+	mirror.put({ rows: [{ id: 3 }], more: true });
+	assert.notEqual(mirror.missing, null);
+	mirror.put({ rows: [{ id: 4 }] });
+	assert.deepEqual([mirror.missing, mirror.size, mirror.position], [null, 2, 'p5']);
+	mirror.apply({ type: 'reset', id: 'a', reason: 'again', position: 'p6' });
+	mirror.apply(transaction('7', [change('truncate')]));
+	assert.equal(mirror.missing, null);
+});
+
+test('after a lost connection a resume keeps the rows, and anything else empties', () => {
+	const begin = () => {
+		const mirror = mirrorOf(['id'], change('insert', { new: { id: 1, v: 'x' } }));
+		mirror.apply(transaction('2', [change('insert', { new: { id: 2, v: 'half' } })], { more: true, position: undefined }));
+		mirror.disconnected();
+		// Nothing moves it before the server has answered.
+		mirror.apply({ type: 'position', position: 'p7' });
+		assert.deepEqual([mirror.size, mirror.position], [1, 'p1']);
+		return mirror;
+	};
+	const kept = begin();
+	kept.apply(subscribed(['id'], { resumed: true, position: 'p9' }));
+	assert.deepEqual([kept.size, kept.position], [1, 'p1']);
+	kept.apply(transaction('2', [change('insert', { new: { id: 2, v: 'whole' } })], { catchup: 'a' }));
+	assert.deepEqual([kept.size, kept.position], [2, 'p2']);
+	const failed = begin();
+	failed.apply(subscribed(['id'], { resumed: false, position: 'p9' }));
+	assert.equal(failed.position, 'p1', 'a loss in between must not make a resume of what is missing');
+	failed.apply({ type: 'reset', id: 'a', reason: 'too old', position: 'p9' });
+	assert.deepEqual([failed.size, failed.position, failed.missing], [0, 'p9', 'too old']);
+	const fresh = begin();
+	fresh.apply(subscribed(['id'], { position: 'p9' }));
+	assert.deepEqual([fresh.size, fresh.position], [0, 'p9']);
+});
+
+test('what moves the others does not move one that is catching up', () => {
+	const mirror = mirrorOf(['id']);
+	mirror.disconnected();
+	mirror.apply(subscribed(['id'], { resumed: true }));
+	mirror.apply(transaction('50', [{ ...change('insert', { new: { id: 1 } }), ids: ['b'] }]));
+	assert.equal(mirror.position, 'p1');
+	mirror.apply(transaction('2', [change('insert', { new: { id: 2 } })], { catchup: 'a' }));
+	mirror.apply(transaction('51', [{ ...change('insert', { new: { id: 1 } }), ids: ['b'] }]));
+	assert.equal(mirror.position, 'p2');
+	// Named outside of the catching up, it has caught up.
+	mirror.apply(transaction('52', [change('insert', { new: { id: 3 } })]));
+	mirror.apply(transaction('53', [{ ...change('insert', { new: { id: 1 } }), ids: ['b'] }]));
+	assert.equal(mirror.position, 'p53');
+	mirror.disconnected();
+	mirror.apply(subscribed(['id'], { resumed: true }));
+	mirror.apply({ type: 'position', position: 'p60' });
+	assert.equal(mirror.position, 'p60', 'a position message counts for all');
+});
+
+test('a snapshot can be resumed from when its last row is there, not before', () => {
+	const mirror = new Mirror({ id: 'a', snapshot: true });
+	mirror.apply(subscribed(['id']));
+	mirror.apply({ type: 'rows', id: 'a', rows: [{ id: 1 }], more: true });
+	mirror.apply(transaction('9', [{ ...change('insert', { new: { id: 1 } }), ids: ['b'] }]));
+	mirror.apply({ type: 'position', position: 'p9' });
+	assert.equal(mirror.position, null);
+	mirror.apply({ type: 'rows', id: 'a', rows: [{ id: 2 }], more: false, position: 'p4' });
+	assert.equal(mirror.position, 'p4');
+	mirror.apply(transaction('5', [change('insert', { new: { id: 5 } })], { catchup: 'a' }));
+	assert.equal(mirror.position, 'p5');
+	mirror.apply({ type: 'reset', id: 'a', reason: 'truncated', position: 'p6' });
+	assert.equal(mirror.position, null, 'rows follow');
+});
+
+test('rows that an application kept are taken over by a resume', () => {
+	for (const key of [['id'], null]) {
+		const mirror = new Mirror();
+		mirror.put({ rows: [{ id: 1, v: 'x' }, { id: 2, v: 'y' }] });
+		mirror.subscribed({ key, columns: columns('id', 'v'), resumed: true });
+		assert.equal(mirror.size, 2);
+		mirror.change({ op: 'delete', key: key && { id: 1 }, old: { id: 1, v: 'x' } });
+		assert.deepEqual(mirror.rows(), [{ id: 2, v: 'y' }]);
+	}
 });
 
 test('numbers as text keep keys apart that JavaScript numbers cannot', () => {

@@ -63,7 +63,7 @@ test('delays begin anew only after a connection that lasted', async (t) => {
 	assert.equal(await lose(), 250);
 });
 
-test('after a reconnect all is subscribed again under new ids, and each handle gets a reset', async (t) => {
+test('after a reconnect to a server that cannot resume all is subscribed again under new ids, and each handle gets a reset', async (t) => {
 	const { server, plank } = await pair(t, { random: () => 0 });
 	const seen = [];
 	const items = plank.table('items', { events: ['insert'] }).subscribe((change) => seen.push(change.new.id));
@@ -84,7 +84,7 @@ test('after a reconnect all is subscribed again under new ids, and each handle g
 	assert.deepEqual(order, ['subscribed', 'reset']);
 	assert.equal(items.state, 'live');
 	const again = server.received.filter(({ type }) => type === 'subscribe').slice(3);
-	assert.deepEqual(again.map(({ client, type, ...rest }) => rest), [{ id: 's4', table: 'items', events: ['insert'] }, { id: 's5', channel: 'jobs' }]);
+	assert.deepEqual(again.map(({ client, type, ...rest }) => rest), [{ id: 's4', table: 'items', events: ['insert'], since: 'p1' }, { id: 's5', channel: 'jobs', since: 'p1' }]);
 	server.send(transaction('2', [insert(['s1', 's4'], { id: 2 })]));
 	await settled(plank);
 	assert.deepEqual(seen, [1, 2]);

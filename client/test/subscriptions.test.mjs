@@ -135,7 +135,7 @@ test('a change of the table comes as subscribed again, a reset with its reason',
 		{ type: 'subscribed', id: 's1', table: 'public.things', key: ['id'], columns, position: '5' },
 		{ type: 'reset', id: 's1', reason: 'table rewritten', position: '6' },
 	]);
-	assert.deepEqual(await again, { table: 'public.things', channel: null, key: ['id'], columns, position: '5' });
+	assert.deepEqual(await again, { table: 'public.things', channel: null, key: ['id'], columns, position: '5', resumed: null });
 	assert.deepEqual(await reset, { reason: 'table rewritten', position: '6' });
 });
 

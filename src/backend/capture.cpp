@@ -1,6 +1,7 @@
 // The capture trigger: one row's change becomes one record of the current transaction. Runs in the writer's session for
 // every row of a tracked table, so it is the price a writer pays: one JSON conversion, one copy.
 #include "core/bytes.hpp"
+#include "core/chunk.hpp"
 #include "core/record.hpp"
 
 #include "backend/capture.hpp"
@@ -9,7 +10,6 @@
 #include "backend/transaction_buffer.hpp"
 #include "pg/guard.hpp"
 #include "pg/session.hpp"
-#include "pg/shared_state.hpp"
 
 extern "C" {
 PG_FUNCTION_INFO_V1(plank_capture);
@@ -144,14 +144,14 @@ core::Tag tag_of(const TriggerData& trigger, const CapturedTrigger& captured, ui
 	return core::Tag::update;
 }
 
-// All that may ereport.
-void capture_row(const TriggerData& trigger, const CapturedTrigger& captured)
+// All that may ereport. False when the row is too large to be told.
+bool capture_row(const TriggerData& trigger, const CapturedTrigger& captured)
 {
 	const CapturedTable& table = *captured.table;
 	TransactionRecords& records = current_records();
 	if (records.given_up) {
 		records.lose(table.root);
-		return;
+		return true;
 	}
 	const uint32_t command = command_of(trigger);
 	const uint32_t shape = records.number_shape(table);
@@ -166,7 +166,9 @@ void capture_row(const TriggerData& trigger, const CapturedTrigger& captured)
 		if (tag == core::Tag::update)
 			append_differences(&record, table, trigger.tg_trigslot, trigger.tg_newslot, start);
 	}
+	if (static_cast<uint64_t>(record.len) > core::kMostRecordBytes) return false;
 	records.add(command, record.data, static_cast<uint32_t>(record.len));
+	return true;
 }
 
 // A type's function may write, and its writes would come here while a row is being printed.
@@ -208,22 +210,22 @@ Datum capture(PG_FUNCTION_ARGS)
 		pg::raise(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
 		          "plank.capture() must be an AFTER trigger, FOR EACH ROW except for TRUNCATE", nullptr,
 		          "Use plank.track() to track a table.");
-	// Loaded by a session alone, Plank has no worker that could be told.
-	if (!pg::shared_state()) return PointerGetDatum(nullptr);
 	const Printing printing;
 	const CapturedTrigger& captured = captured_by(fcinfo->flinfo, trigger);
+	bool fits = false;
 	try {
 		const OutputSettings settings;
-		pg::call([&] { capture_row(trigger, captured); });
+		fits = pg::call([&] { return capture_row(trigger, captured); });
 	} catch (pg::Error& error) {
 		// PostgreSQL's limit of 1 GB for what is built in memory. The printers hold nothing but memory when they meet it,
 		// so the statement can go on.
 		if (error.sqlstate() != ERRCODE_PROGRAM_LIMIT_EXCEEDED) throw;
 		error.release();
-		add_reset(captured.table->root, "a row is too large");
-		return PointerGetDatum(nullptr);
 	}
-	records_grew();
+	if (fits)
+		records_grew();
+	else
+		add_reset(captured.table->root, "a row is too large");
 	return PointerGetDatum(nullptr);
 }
 

@@ -8,6 +8,7 @@
 #include "core/bytes.hpp"
 #include "core/parts.hpp"
 
+#include "backend/chunk_stream.hpp"
 #include "backend/transport.hpp"
 #include "pg/guard.hpp"
 #include "pg/session.hpp"
@@ -75,12 +76,6 @@ struct PartWriter {
 	}
 };
 
-uint64_t varint_size(uint64_t value)
-{
-	char bytes[core::kMaxVarint];
-	return static_cast<uint64_t>(core::put_varint(bytes, value));
-}
-
 PartWriter* make_writer(const pg::DatabaseSlot& slot, uint64_t total)
 {
 	auto* writer = static_cast<PartWriter*>(palloc(sizeof(PartWriter)));
@@ -94,10 +89,12 @@ PartWriter* make_writer(const pg::DatabaseSlot& slot, uint64_t total)
 
 void send_all(const pg::DatabaseSlot& slot, TransactionRecords& records)
 {
-	uint64_t total = varint_size(static_cast<uint64_t>(records.shape_count));
+	uint64_t total = core::varint_size(static_cast<uint64_t>(records.shape_count));
 	for (int i = 0; i < records.shape_count; ++i)
-		total += varint_size(records.shapes[i].length) + records.shapes[i].length;
-	for_each_in_order(records, [&](const char*, uint32_t length) { total += varint_size(length - 1) + length; });
+		total += core::varint_size(records.shapes[i].length) + records.shapes[i].length;
+	for_each_in_order(records, [&](const RecordHeader& header, const char*) {
+		total += core::varint_size(header.length - 1) + header.length;
+	});
 
 	PartWriter& writer = *make_writer(slot, total);
 	writer.write_varint(static_cast<uint64_t>(records.shape_count));
@@ -105,10 +102,10 @@ void send_all(const pg::DatabaseSlot& slot, TransactionRecords& records)
 		writer.write_varint(records.shapes[i].length);
 		writer.write(records.shapes[i].bytes, records.shapes[i].length);
 	}
-	for_each_in_order(records, [&](const char* record, uint32_t length) {
+	for_each_in_order(records, [&](const RecordHeader& header, const char* record) {
 		writer.write(record, 1);
-		writer.write_varint(length - 1);
-		writer.write(record + 1, length - 1);
+		writer.write_varint(header.length - 1);
+		writer.write(record + 1, header.length - 1);
 	});
 }
 
@@ -117,10 +114,10 @@ void send_marker(const pg::DatabaseSlot& slot, const TransactionRecords& records
 {
 	uint64_t content = 0;
 	for (int i = 0; i < records.lost_count; ++i)
-		content += varint_size(records.lost[i]);
+		content += core::varint_size(records.lost[i]);
 	const bool fits = content < core::kPartBody / 2;
 	if (!fits) content = 0;
-	PartWriter& writer = *make_writer(slot, 1 + 1 + varint_size(content) + content);
+	PartWriter& writer = *make_writer(slot, 1 + 1 + core::varint_size(content) + content);
 	writer.write_varint(0);
 	const char tag = static_cast<char>(core::Tag::lost);
 	writer.write(&tag, 1);
@@ -130,36 +127,23 @@ void send_marker(const pg::DatabaseSlot& slot, const TransactionRecords& records
 			writer.write_varint(records.lost[i]);
 }
 
-// Turns what there is into the list of tables concerned.
-void give_up(TransactionRecords& records)
-{
-	if (!records.given_up) {
-		for (int i = 0; i < records.shape_count; ++i) {
-			core::Reader shape(std::string_view(records.shapes[i].bytes, records.shapes[i].length));
-			records.lose(static_cast<Oid>(shape.varint()));
-		}
-		for_each_in_order(records, [&](const char* record, uint32_t length) {
-			if (*record != static_cast<char>(core::Tag::reset)) return;
-			core::Reader content(std::string_view(record + 1, length - 1));
-			records.lose(static_cast<Oid>(content.varint()));
-		});
-		records.give_up();
-	}
-}
-
 class NotifyTransport final : public Transport {
  public:
 	void grew(TransactionRecords& records) override
 	{
 		if (records.given_up || records.bytes <= static_cast<uint64_t>(pg::Settings::notify_limit) * 1024) return;
-		pg::call([&] { give_up(records); });
+		pg::call([&] { records.give_up(); });
 	}
+
+	void before_release(TransactionRecords&, int) override {}
 
 	void before_commit(TransactionRecords& records) override
 	{
 		sent = Sent::all;
-		const pg::DatabaseSlot* slot = pg::my_database_slot();
-		if (!slot || !pg::anybody_listens(slot)) {
+		pg::DatabaseSlot* const slot = pg::call(pg::find_my_database_slot);
+		// Whoever resumes from WAL over this run of the server hears that it lacks this run's changes. Once is enough.
+		if (!slot->gap_noted.load()) chunk_stream().write_lost(records, true);
+		if (!pg::anybody_listens(slot)) {
 			sent = Sent::nobody_listened;
 			return;
 		}
@@ -170,7 +154,7 @@ class NotifyTransport final : public Transport {
 		}
 		const QuietNotify quiet;
 		pg::call([&] {
-			if (usage >= kMarkersFrom) give_up(records);
+			if (usage >= kMarkersFrom) records.give_up();
 			if (records.given_up)
 				send_marker(*slot, records);
 			else
@@ -184,16 +168,16 @@ class NotifyTransport final : public Transport {
 		    ERRCODE_FEATURE_NOT_SUPPORTED, "cannot PREPARE a transaction that has changed tables tracked by Plank",
 		    "With plank.transport = 'notify' changes travel by NOTIFY, which PostgreSQL does not allow in prepared "
 		    "transactions.",
-		    "Commit the transaction in one phase, untrack its tables, or use a version of Plank that supports "
-		    "plank.transport = 'wal'.");
+		    "Set plank.transport to \"wal\" and restart the server.");
 	}
 
 	void after_commit() noexcept override
 	{
 		const Sent how = sent;
 		sent = Sent::all;
+		pg::DatabaseSlot* const slot = pg::my_database_slot();
+		if (slot && chunk_stream().has_written()) slot->gap_noted.store(true);
 		if (how == Sent::all) return;
-		pg::DatabaseSlot* slot = pg::my_database_slot();
 		// Nobody listened when this transaction looked. Whoever listens by now may have read its tables just before the
 		// commit became visible, and must be told.
 		if (!slot || (how == Sent::nobody_listened && !pg::anybody_listens(slot))) return;

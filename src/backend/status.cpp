@@ -95,7 +95,7 @@ Datum wait_until_ready(FunctionCallInfo fcinfo)
 
 // One result row being put together. Plain data.
 struct Row {
-	static constexpr int kMost = 32;
+	static constexpr int kMost = 48;
 	Datum values[kMost];
 	bool nulls[kMost];
 	int count = 0;
@@ -117,6 +117,14 @@ struct Row {
 	}
 };
 
+// May ereport.
+Datum interval_of(int64_t microseconds)
+{
+	auto* interval = static_cast<Interval*>(palloc0(sizeof(Interval)));
+	interval->time = microseconds;
+	return IntervalPGetDatum(interval);
+}
+
 Datum stat(FunctionCallInfo fcinfo)
 {
 	require_preload();
@@ -132,16 +140,28 @@ Datum stat(FunctionCallInfo fcinfo)
 			row.add(Int32GetDatum(pid), pid == 0);
 			row.add_text(state_name(static_cast<pg::WorkerState>(worker.state.load())));
 			row.add(TimestampTzGetDatum(worker.started_at.load()), worker.started_at.load() == 0);
-			row.add_text(pg::Settings::transport == 0 ? "notify" : "wal");
+			const bool wal = pg::Settings::transport == static_cast<int>(pg::TransportKind::wal);
+			row.add_text(wal ? "wal" : "notify");
 			row.add(Int32GetDatum(worker.port.load()), worker.port.load() == 0);
 			const pg::WorkerCounters& counters = worker.counters;
 			for (const std::atomic<uint64_t>* counter :
-			     {&counters.clients, &counters.subscriptions, &counters.transactions, &counters.changes,
-			      &counters.messages, &counters.resets, &counters.clients_accepted, &counters.clients_refused,
-			      &counters.clients_too_slow, &counters.clients_timed_out, &counters.frames_sent, &counters.bytes_sent,
-			      &counters.bytes_received, &counters.log_bytes, &counters.spill_bytes, &counters.notify_sent,
-			      &counters.notify_skipped, &counters.errors})
+			     {&counters.clients,           &counters.subscriptions,    &counters.transactions,
+			      &counters.changes,           &counters.messages,         &counters.resets,
+			      &counters.clients_accepted,  &counters.clients_refused,  &counters.clients_too_slow,
+			      &counters.clients_timed_out, &counters.frames_sent,      &counters.bytes_sent,
+			      &counters.bytes_received,    &counters.log_bytes,        &counters.spill_bytes,
+			      &counters.notify_sent,       &counters.notify_skipped,   &counters.errors,
+			      &counters.transaction_bytes, &counters.resets_ddl,       &counters.resets_lost,
+			      &counters.resets_resume,     &counters.resumed_from_log, &counters.resumed_by_replay,
+			      &counters.wal_read,          &counters.wal_skipped,      &counters.wal_replayed,
+			      &counters.messages_forged})
 				row.add_number(counter->load(std::memory_order_relaxed));
+			// What only a reader of WAL has.
+			const bool reads = wal && pid != 0;
+			const uint64_t oldest = counters.oldest_position.load(std::memory_order_relaxed);
+			row.add(Int64GetDatum(static_cast<int64>(counters.lag_bytes.load(std::memory_order_relaxed))), !reads);
+			row.add(interval_of(static_cast<int64_t>(counters.lag_time.load(std::memory_order_relaxed))), !reads);
+			row.add(LSNGetDatum(oldest), !reads || oldest == 0);
 			row.put(fcinfo);
 		}
 		return static_cast<Datum>(0);

@@ -1,10 +1,14 @@
 // The transaction callbacks and what is added besides row changes. Runs in ordinary sessions.
 #include "core/bytes.hpp"
+#include "core/chunk.hpp"
 
+#include "backend/chunk_stream.hpp"
+#include "backend/replicated_truncate.hpp"
 #include "backend/transaction_buffer.hpp"
 #include "backend/transport.hpp"
 #include "pg/guard.hpp"
 #include "pg/session.hpp"
+#include "pg/settings.hpp"
 #include "pg/shared_state.hpp"
 
 namespace plank::backend {
@@ -13,21 +17,37 @@ namespace {
 
 TransactionRecords records;
 bool catalog_changed = false;
+Transport* chosen = nullptr;
+
+// Chosen once a session: neither its database nor what the server was started with changes. Throws pg::Error.
+Transport& transport()
+{
+	if (chosen) return *chosen;
+	if (!pg::call(pg::find_my_database_slot))
+		chosen = &gap_transport();
+	else if (pg::Settings::transport == static_cast<int>(pg::TransportKind::wal))
+		chosen = &wal_transport();
+	else
+		chosen = &notify_transport();
+	return *chosen;
+}
 
 void after_end(bool committed) noexcept
 {
 	if (committed) {
-		notify_transport().after_commit();
+		if (chosen) chosen->after_commit();
 		if (catalog_changed) {
 			if (pg::DatabaseSlot* slot = pg::my_database_slot()) {
 				slot->catalog_changes.fetch_add(1);
 				pg::wake_workers(slot);
 			}
 		}
-	} else {
-		notify_transport().after_abort();
+	} else if (chosen) {
+		chosen->after_abort();
 	}
+	chunk_stream().end();
 	catalog_changed = false;
+	forget_replicated_truncates();
 	records.forget();
 }
 
@@ -36,10 +56,12 @@ void on_transaction(XactEvent event, void*)
 	pg::entry([&] {
 		switch (event) {
 			case XACT_EVENT_PRE_COMMIT:
-				if (!records.empty()) notify_transport().before_commit(records);
+				add_replicated_truncates();
+				if (!records.empty()) transport().before_commit(records);
 				break;
 			case XACT_EVENT_PRE_PREPARE:
-				if (!records.empty()) notify_transport().before_prepare(records);
+				add_replicated_truncates();
+				if (!records.empty() || chunk_stream().has_written()) transport().before_prepare(records);
 				break;
 			case XACT_EVENT_COMMIT:
 				after_end(true);
@@ -62,10 +84,20 @@ void on_transaction(XactEvent event, void*)
 void on_subtransaction(SubXactEvent event, SubTransactionId, SubTransactionId, void*)
 {
 	if (!records.memory) return;
-	if (event == SUBXACT_EVENT_COMMIT_SUB)
-		records.release_level(GetCurrentTransactionNestLevel());
-	else if (event == SUBXACT_EVENT_ABORT_SUB)
-		records.roll_back_level(GetCurrentTransactionNestLevel());
+	const int level = GetCurrentTransactionNestLevel();
+	switch (event) {
+		case SUBXACT_EVENT_PRE_COMMIT_SUB:
+			if (records.records > 0) pg::entry([&] { transport().before_release(records, level); });
+			break;
+		case SUBXACT_EVENT_COMMIT_SUB:
+			records.release_level(level);
+			break;
+		case SUBXACT_EVENT_ABORT_SUB:
+			records.roll_back_level(level);
+			break;
+		case SUBXACT_EVENT_START_SUB:
+			break;
+	}
 }
 
 // Adds a record made of a tag, bytes counted or not, and more bytes. May ereport.
@@ -90,11 +122,10 @@ void register_transaction_callbacks()
 
 TransactionRecords& current_records() noexcept { return records; }
 
-void records_grew() { notify_transport().grew(records); }
+void records_grew() { transport().grew(records); }
 
 void add_reset(Oid root, const char* reason)
 {
-	if (!pg::shared_state()) return;
 	pg::call([&] {
 		if (records.given_up) {
 			records.lose(root);
@@ -108,7 +139,8 @@ void add_reset(Oid root, const char* reason)
 
 void add_message(std::string_view channel, std::string_view payload)
 {
-	if (!pg::shared_state()) return;
+	if (payload.size() > core::kMostRecordBytes - NAMEDATALEN - core::kMaxVarint)
+		pg::raise(ERRCODE_PROGRAM_LIMIT_EXCEEDED, "payload is too large", "An event may have 64 MB.");
 	pg::call([&] {
 		// After the limit a transaction has nothing left to put an event beside; it is lost with the changes.
 		if (records.given_up) return;
@@ -122,5 +154,10 @@ void add_message(std::string_view channel, std::string_view payload)
 }
 
 void note_catalog_change() noexcept { catalog_changed = true; }
+
+void note_commit_prepared() noexcept
+{
+	if (pg::DatabaseSlot* const slot = pg::my_database_slot()) pg::wake_workers(slot);
+}
 
 }  // namespace plank::backend

@@ -1,5 +1,5 @@
-// What the current transaction will tell the world. Runs in ordinary sessions. Nothing leaves before PRE_COMMIT; a
-// rolled-back savepoint drops what it added.
+// What the current transaction will tell the world. Runs in ordinary sessions. Nothing is told before the commit; a
+// rolled-back savepoint takes back what it added.
 #pragma once
 
 #include <string_view>
@@ -28,5 +28,8 @@ void add_message(std::string_view channel, std::string_view payload);
 // The catalog changed in a way the workers must look at after commit (tracking, exposed channels, the extension itself,
 // privileges): they are woken then. Never fails.
 void note_catalog_change() noexcept;
+
+// A prepared transaction has been committed: the workers are woken. Never fails.
+void note_commit_prepared() noexcept;
 
 }  // namespace plank::backend

@@ -1,5 +1,5 @@
-// The sending end of a transport: how a transaction's records leave the session. One for the whole server, chosen by
-// plank.transport. Runs in ordinary sessions, from the transaction callbacks.
+// The sending end of a transport: how a transaction's records leave the session. Runs in ordinary sessions, from the
+// transaction callbacks.
 #pragma once
 
 #include "backend/transaction_records.hpp"
@@ -10,6 +10,9 @@ class Transport {
  public:
 	// Records were added; a transport may let some go already. Throws pg::Error.
 	virtual void grew(TransactionRecords& records) = 0;
+	// A savepoint's level is about to be released into the one around it, which cannot fail afterwards but for bugs.
+	// Throws pg::Error.
+	virtual void before_release(TransactionRecords& records, int level) = 0;
 	// The transaction is about to commit: everything leaves now. Throws pg::Error only for what would fail any commit.
 	virtual void before_commit(TransactionRecords& records) = 0;
 	// PREPARE TRANSACTION. Throws pg::Error to refuse it.
@@ -22,7 +25,10 @@ class Transport {
 	~Transport() = default;
 };
 
-// The one for `plank.transport = 'notify'`.
+// The ones for plank.transport, and the one for where nobody records changes: Plank is not preloaded, or the database is
+// not in plank.databases.
 Transport& notify_transport() noexcept;
+Transport& wal_transport() noexcept;
+Transport& gap_transport() noexcept;
 
 }  // namespace plank::backend

@@ -70,6 +70,12 @@ bool creates_plank(const Node* node)
 	return IsA(node, CreateExtensionStmt) && names_plank(reinterpret_cast<const CreateExtensionStmt*>(node)->extname);
 }
 
+bool commits_prepared(const Node* node)
+{
+	return IsA(node, TransactionStmt) &&
+	       reinterpret_cast<const TransactionStmt*>(node)->kind == TRANS_STMT_COMMIT_PREPARED;
+}
+
 // Everything from here to the hooks may ereport: called inside pg::call.
 
 // Whether an ALTER TABLE has a subcommand of the kind.
@@ -95,6 +101,21 @@ bool commits_in_the_middle(const AlterTableCmd& command)
 {
 	if (command.subtype == AT_DetachPartitionFinalize) return true;
 	return command.subtype == AT_DetachPartition && castNode(PartitionCmd, command.def)->concurrent;
+}
+
+bool makes_unlogged(const AlterTableCmd& command) { return command.subtype == AT_SetUnLogged; }
+
+// plank.track refuses unlogged tables, so a tracked one must not become one.
+void refuse_unlogged(Oid relation)
+{
+	const Oid root = tracked_root(relation);
+	if (!OidIsValid(root)) return;
+	ereport(ERROR,
+	        (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+	         root == relation ? errmsg("cannot make tracked table \"%s\" unlogged", get_rel_name(root))
+	                          : errmsg("cannot make partition \"%s\" of tracked table \"%s\" unlogged",
+	                                   get_rel_name(relation), get_rel_name(root)),
+	         errdetail("A crash empties an unlogged table without a trace."), errhint("Use plank.untrack first.")));
 }
 
 // The relation that an ALTER TABLE names, locked as the statement itself will lock it and after the same check of
@@ -135,7 +156,9 @@ Before look_before(Node* node)
 	if (IsA(node, AlterTableStmt)) {
 		auto& statement = *reinterpret_cast<AlterTableStmt*>(node);
 		if (!is_table_or_type(statement)) return before;
-		before.states = states_of_altered(statement, altered_relation(statement));
+		const Oid relation = altered_relation(statement);
+		if (OidIsValid(relation) && has_command(statement, makes_unlogged)) refuse_unlogged(relation);
+		before.states = states_of_altered(statement, relation);
 		ListCell* cell;
 		if (has_command(statement, commits_in_the_middle))
 			foreach (cell, before.states)
@@ -199,6 +222,8 @@ void after_create_trigger(Statement& statement, const CreateTrigStmt& create, co
 	if (before.states)
 		compare_states(before.states, list_make1(state_of(relation)),
 		               [&](Oid root, const char* reason) { want_reset(statement, root, reason); });
+	else
+		want_reset(statement, relation, "tracking changed");
 }
 
 void look_after(Statement& statement, const Before& before)
@@ -251,7 +276,12 @@ void process_utility(PlannedStmt* planned, const char* query, bool read_only_tre
 		(next_utility ? next_utility : standard_ProcessUtility)(planned, query, read_only_tree, context, parameters,
 		                                                        environment, receiver, completion);
 	};
-	if (interest_in(planned->utilityStmt) == Interest::none) return proceed();
+	if (interest_in(planned->utilityStmt) == Interest::none) {
+		const bool commits = commits_prepared(planned->utilityStmt);
+		proceed();
+		if (commits) note_commit_prepared();
+		return;
+	}
 	pg::entry([&] {
 		if (!is_watched(planned->utilityStmt)) return pg::call(proceed);
 		// Executing may scribble on the tree; our second look must see what the first one saw.

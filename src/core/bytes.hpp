@@ -26,6 +26,15 @@ inline int put_varint(char* out, uint64_t value) noexcept
 	return length;
 }
 
+// How many bytes put_varint writes.
+constexpr uint64_t varint_size(uint64_t value) noexcept
+{
+	uint64_t length = 1;
+	for (uint64_t rest = value + 1; rest >= 0x80; rest >>= 7)
+		++length;
+	return length;
+}
+
 inline void append_varint(std::string& out, uint64_t value)
 {
 	char buffer[kMaxVarint];

@@ -174,8 +174,8 @@ class Hub {
 	bool answer(Session& session, const Request& request);
 	bool subscribe(Session& session, const Request& request);
 	bool subscribe_table(Session& session, const Request& request);
-	void start_subscription(Session& session, const Request& request, const TableAnswer& found);
-	void subscribe_channel(Session& session, const Request& request);
+	bool start_subscription(Session& session, const Request& request, const TableAnswer& found);
+	bool subscribe_channel(Session& session, const Request& request);
 	bool choose(Session& session, const Request& request, const TableAnswer& found, Subscription& subscription);
 	void add_subscription(Session& session, Subscription&& subscription);
 	void end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,

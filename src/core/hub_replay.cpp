@@ -25,12 +25,13 @@ std::string started(const Subscription& subscription, const ShapePtr& shape, std
 
 // --- Starting ------------------------------------------------------------------------------------------------------
 
-// False when the request has been refused.
+// False when the request has been refused, or must be asked again later.
 bool Hub::find_past(Session& session, const Request& request, Found& found)
 {
 	if (request.since.empty()) return true;
 	if (const std::optional<SplitPosition> since = split_position(request.since))
 		found = past_.find(since->stream, log_);
+	if (found.kind == Found::Kind::later) return false;
 	if (found.kind != Found::Kind::malformed) return true;
 	refuse(session, {request.id, code::kInvalidParameter, "\"since\" is not a position", "",
 	                 "Send a position as it came from the server, or leave \"since\" out and read the table."});
@@ -50,6 +51,7 @@ void Hub::start(Session& session, Subscription& subscription, const ShapePtr& sh
 			return resume_from_log(session, subscription, shape, since, found.entry);
 		case Found::Kind::replay:
 			return resume_by_replay(session, subscription, shape, since);
+		case Found::Kind::later:
 		case Found::Kind::lost:
 		case Found::Kind::malformed:
 			resume_failed(session, subscription, shape, found.reason);

@@ -177,7 +177,7 @@ bool Hub::subscribe(Session& session, const Request& request)
 		refuse(session, {request.id, code::kLimitReached, "too many subscriptions on this connection", "",
 		                 "The limit is plank.max_subscriptions."});
 	} else if (!request.channel.empty()) {
-		subscribe_channel(session, request);
+		return subscribe_channel(session, request);
 	} else {
 		return subscribe_table(session, request);
 	}
@@ -195,8 +195,7 @@ bool Hub::subscribe_table(Session& session, const Request& request)
 	const TableAnswer found = catalog_.find_table(session.role, *name);
 	switch (found.access) {
 		case Access::granted:
-			start_subscription(session, request, found);
-			break;
+			return start_subscription(session, request, found);
 		case Access::absent:
 			refuse(session, table_absent(request.id));
 			break;
@@ -243,21 +242,22 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 	return true;
 }
 
-void Hub::start_subscription(Session& session, const Request& request, const TableAnswer& found)
+bool Hub::start_subscription(Session& session, const Request& request, const TableAnswer& found)
 {
 	const ShapePtr& shape = found.shape;
 	announce_shape(shape);
 	Found past;
-	if (!find_past(session, request, past)) return;
+	if (!find_past(session, request, past)) return past.kind != Found::Kind::later;
 	Subscription subscription;
 	subscription.id = request.id;
 	subscription.relation = shape->relation;
 	subscription.events = request.events;
 	subscription.numbers_as_text = request.numbers_as_text;
 	subscription.snapshot = request.snapshot;
-	if (!choose(session, request, found, subscription)) return;
+	if (!choose(session, request, found, subscription)) return true;
 	add_subscription(session, std::move(subscription));
 	start(session, session.subscriptions.back(), shape, request.since, past);
+	return true;
 }
 
 void Hub::add_subscription(Session& session, Subscription&& subscription)
@@ -268,18 +268,21 @@ void Hub::add_subscription(Session& session, Subscription&& subscription)
 	changed_subscriptions(session);
 }
 
-void Hub::subscribe_channel(Session& session, const Request& request)
+bool Hub::subscribe_channel(Session& session, const Request& request)
 {
-	if (request.channel.size() > kLongestChannel || !catalog_.may_hear(session.role, request.channel))
-		return refuse(session, {request.id, code::kInsufficientPrivilege, "channel is not exposed to this role", "",
-		                        "Expose it with plank.expose()."});
+	if (request.channel.size() > kLongestChannel || !catalog_.may_hear(session.role, request.channel)) {
+		refuse(session, {request.id, code::kInsufficientPrivilege, "channel is not exposed to this role", "",
+		                 "Expose it with plank.expose()."});
+		return true;
+	}
 	Found past;
-	if (!find_past(session, request, past)) return;
+	if (!find_past(session, request, past)) return past.kind != Found::Kind::later;
 	Subscription subscription;
 	subscription.id = request.id;
 	subscription.channel = request.channel;
 	add_subscription(session, std::move(subscription));
 	start(session, session.subscriptions.back(), nullptr, request.since, past);
+	return true;
 }
 
 void Hub::end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,

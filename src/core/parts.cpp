@@ -1,6 +1,8 @@
 // Numbered NOTIFY payloads, written and put together. Runs in every process. Must not call PostgreSQL.
 #include "core/parts.hpp"
 
+#include <utility>
+
 #include "core/bytes.hpp"
 
 namespace plank::core {
@@ -28,7 +30,8 @@ PartAssembler::Result PartAssembler::lose(uint64_t xid)
 {
 	open_ = false;
 	lost_xid_ = xid;
-	whole_ = Whole{};
+	// Assigning an empty one would hand the lost body's memory, which may be large, to the next transaction.
+	(void)std::exchange(whole_, Whole{});
 	return Result::fault;
 }
 

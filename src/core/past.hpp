@@ -4,6 +4,7 @@
 //
 //   subscribe with `since` ─▶ Past::find ─▶ in_log      the log has everything after it
 //                                        ─▶ replay      Past::want(ticket); the hub's answer waits
+//                                        ─▶ later       a standby has not come so far: asked again soon
 //                                        ─▶ lost        reset
 //                                        ─▶ malformed   an error
 //   A pass over the past, shared by the tickets it serves, calls
@@ -28,7 +29,7 @@
 namespace plank::core {
 
 struct Found {
-	enum class Kind : uint8_t { in_log, replay, lost, malformed };
+	enum class Kind : uint8_t { in_log, replay, later, lost, malformed };
 	Kind kind = Kind::malformed;
 	uint64_t entry = 0;  // in_log: the first one after the position
 	std::string reason;  // lost: for the client

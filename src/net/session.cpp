@@ -191,6 +191,7 @@ void Connection::close(CloseCode code, std::string_view reason, bool drain) noex
 {
 	auto& self = static_cast<Session&>(*this);
 	if (self.state_ == Session::State::draining && drain) return;
+	if (code == CloseCode::too_slow && self.state_ == Session::State::open) self.server_.counters().closed_too_slow++;
 	self.begin_close(code, reason, drain);
 }
 

@@ -6,6 +6,7 @@
 #include "pg/postgres.hpp"
 
 extern "C" {
+#include "access/xlog.h"
 #include "utils/guc.h"
 }
 
@@ -33,25 +34,25 @@ namespace {
 
 const config_enum_entry kTransports[] = {{"notify", 0, false}, {"wal", 1, false}, {nullptr, 0, false}};
 
-constexpr const char* kNoWal = "plank.transport = 'wal' is not supported by this version of Plank";
-constexpr const char* kNoWalHint = "Set plank.transport to \"notify\".";
-
-bool check_transport(int* value, void**, GucSource)
-{
-	// At start a refused value would be replaced by the default with a mere warning; define_settings ends the start instead.
-	if (*value == static_cast<int>(TransportKind::notify) || process_shared_preload_libraries_in_progress) return true;
-	GUC_check_errcode(ERRCODE_FEATURE_NOT_SUPPORTED);
-	GUC_check_errmsg("%s", kNoWal);
-	GUC_check_errhint("%s", kNoWalHint);
-	return false;
-}
-
 // PostgreSQL keeps listen_addresses to two words and letters it can resolve later; what cannot be split is refused here.
 bool check_roles_name(char** value, void**, GucSource)
 {
 	if (strlen(*value) < NAMEDATALEN) return true;
 	GUC_check_errdetail("A role's name has at most %d bytes.", NAMEDATALEN - 1);
 	return false;
+}
+
+// What plank.transport = 'wal' needs of the server. In the postmaster at start.
+void check_wal()
+{
+	if (wal_level == WAL_LEVEL_MINIMAL)
+		ereport(FATAL, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		                errmsg("plank.transport = 'wal' needs \"wal_level\" to be \"replica\" or \"logical\""),
+		                errhint("Set wal_level to \"replica\" or plank.transport to \"notify\".")));
+	if (wal_keep_size_mb == 0)
+		ereport(WARNING, (errmsg("plank: with wal_keep_size = 0 clients that were away may not be able to resume"),
+		                  errdetail("They resume from WAL, which PostgreSQL removes soon after checkpoints."),
+		                  errhint("Set wal_keep_size to the amount of WAL that clients may miss, such as \"1GB\".")));
 }
 
 }  // namespace
@@ -106,12 +107,12 @@ void define_settings()
 	    "plank.spill_size", "Most temporary disk space a worker uses for transactions that slow clients still need.",
 	    nullptr, &Settings::spill_size, 1024 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);
 	DefineCustomEnumVariable("plank.transport", "How changes travel from sessions to the workers.", nullptr,
-	                         &Settings::transport, 0, kTransports, at_start, 0, check_transport, nullptr, nullptr);
+	                         &Settings::transport, 0, kTransports, at_start, 0, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("plank.workers", "Worker processes per database; they share its port.", nullptr,
 	                        &Settings::workers, 1, 1, 64, at_start, 0, nullptr, nullptr, nullptr);
 	MarkGUCPrefixReserved("plank");
-	if (process_shared_preload_libraries_in_progress && Settings::transport != static_cast<int>(TransportKind::notify))
-		ereport(FATAL, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("%s", kNoWal), errhint("%s", kNoWalHint)));
+	if (process_shared_preload_libraries_in_progress && Settings::transport == static_cast<int>(TransportKind::wal))
+		check_wal();
 }
 
 }  // namespace plank::pg

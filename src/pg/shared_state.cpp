@@ -4,6 +4,9 @@
 #include "pg/settings.hpp"
 
 extern "C" {
+#include "access/transam.h"
+#include "access/twophase.h"
+#include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/pg_bitutils.h"
@@ -11,8 +14,10 @@ extern "C" {
 #include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 }
 
@@ -21,6 +26,9 @@ namespace plank::pg {
 namespace {
 
 SharedState* state = nullptr;
+FirstMessage* first_messages = nullptr;  // one per session
+PreparedMessage* prepared_messages = nullptr;
+DatabaseSlot* mine = nullptr;  // this session's database's, once it is known
 shmem_startup_hook_type previous_startup = nullptr;
 shmem_request_hook_type previous_request = nullptr;
 
@@ -37,10 +45,27 @@ Size state_size()
 	return add_size(offsetof(SharedState, worker), mul_size(sizeof(WorkerSlot), static_cast<Size>(workers)));
 }
 
+Size first_messages_size() { return mul_size(sizeof(FirstMessage), static_cast<Size>(MaxBackends)); }
+// More than can be prepared: every session may be about to, and learns only then that there are too many.
+int prepared_messages_count() { return max_prepared_xacts > 0 ? max_prepared_xacts + MaxBackends : 0; }
+Size prepared_messages_size()
+{
+	return mul_size(sizeof(PreparedMessage), static_cast<Size>(prepared_messages_count()));
+}
+
 void request()
 {
 	if (previous_request) previous_request();
-	RequestAddinShmemSpace(state_size());
+	RequestAddinShmemSpace(add_size(state_size(), add_size(first_messages_size(), prepared_messages_size())));
+}
+
+template <typename T>
+T* make_zeroed(const char* name, Size size)
+{
+	bool found = false;
+	auto* const memory = static_cast<T*>(ShmemInitStruct(name, size, &found));
+	if (!found) memset(static_cast<void*>(memory), 0, size);
+	return memory;
 }
 
 void fill_random(void* bytes, size_t length)
@@ -60,6 +85,7 @@ void startup()
 		state->databases = wanted_count;
 		state->workers = wanted_count * Settings::workers;
 		fill_random(&state->epoch, sizeof state->epoch);
+		state->made_at = GetCurrentTimestamp();
 		for (int i = 0; i < wanted_count; ++i) {
 			DatabaseSlot& slot = state->database[i];
 			strlcpy(slot.name, wanted[i].name, NAMEDATALEN);
@@ -76,6 +102,8 @@ void startup()
 			state->worker[i].procno.store(-1);
 		}
 	}
+	first_messages = make_zeroed<FirstMessage>("plank first messages", first_messages_size());
+	prepared_messages = make_zeroed<PreparedMessage>("plank prepared messages", prepared_messages_size());
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -142,12 +170,83 @@ SharedState* shared_state() noexcept { return state; }
 
 DatabaseSlot* my_database_slot() noexcept
 {
-	static DatabaseSlot* mine = nullptr;
-	if (mine) return mine;
-	if (!state || !OidIsValid(MyDatabaseId)) return nullptr;
+	if (mine || !state || !OidIsValid(MyDatabaseId)) return mine;
 	for (int i = 0; i < state->databases; ++i)
 		if (state->database[i].oid.load(std::memory_order_acquire) == MyDatabaseId) return mine = &state->database[i];
 	return nullptr;
+}
+
+DatabaseSlot* find_my_database_slot()
+{
+	static bool looked = false;
+	if (looked || my_database_slot() || !state || !OidIsValid(MyDatabaseId)) return mine;
+	// A database cannot be renamed while a session is in it.
+	const char* const name = get_database_name(MyDatabaseId);
+	for (int i = 0; name && i < state->databases; ++i)
+		if (strcmp(state->database[i].name, name) == 0) mine = &state->database[i];
+	looked = true;
+	return mine;
+}
+
+void publish_first_message(uint64_t lsn) noexcept
+{
+	if (first_messages) first_messages[MyProc->pgprocno].lsn.store(lsn);
+}
+
+void clear_first_message() noexcept
+{
+	if (first_messages) first_messages[MyProc->pgprocno].lsn.store(0, std::memory_order_release);
+}
+
+namespace {
+
+constexpr uint64_t kTaken = UINT64_MAX;  // no transaction's number: somebody is filling the entry in
+
+// Whether the transaction of a full xid that this server has given out can still commit.
+bool is_open(uint64_t xid)
+{
+	return TransactionIdIsInProgress(XidFromFullTransactionId(FullTransactionIdFromU64(xid)));
+}
+
+}  // namespace
+
+void keep_first_message(uint64_t xid)
+{
+	if (!first_messages) return;
+	const uint64_t lsn = first_messages[MyProc->pgprocno].lsn.load();
+	for (int i = 0; lsn != 0 && i < prepared_messages_count(); ++i) {
+		PreparedMessage& entry = prepared_messages[i];
+		uint64_t former = entry.xid.load();
+		// Whoever finds an entry of a transaction that has ended may take it.
+		if (former == kTaken || (former != 0 && is_open(former))) continue;
+		if (!entry.xid.compare_exchange_strong(former, kTaken)) continue;
+		entry.lsn.store(lsn);
+		entry.xid.store(xid);
+		return;
+	}
+}
+
+uint64_t oldest_first_message()
+{
+	uint64_t oldest = 0;
+	const auto consider = [&](uint64_t lsn) {
+		if (lsn != 0 && (oldest == 0 || lsn < oldest)) oldest = lsn;
+	};
+	if (!first_messages) return 0;
+	// A transaction that is being prepared is published twice for a while, so the sessions are looked at first.
+	for (int i = 0; i < MaxBackends; ++i)
+		consider(first_messages[i].lsn.load());
+	for (int i = 0; i < prepared_messages_count(); ++i) {
+		PreparedMessage& entry = prepared_messages[i];
+		const uint64_t lsn = entry.lsn.load();
+		uint64_t xid = entry.xid.load();
+		if (xid == 0 || xid == kTaken) continue;
+		if (is_open(xid))
+			consider(lsn);
+		else
+			entry.xid.compare_exchange_strong(xid, 0);
+	}
+	return oldest;
 }
 
 bool anybody_listens(const DatabaseSlot* slot) noexcept
@@ -168,6 +267,11 @@ void wake_workers(const DatabaseSlot* slot) noexcept
 		// A stale number wakes some other process once, which is what latches are made to bear.
 		if (procno >= 0) SetLatch(&ProcGlobal->allProcs[procno].procLatch);
 	}
+}
+
+void wake_for_unflushed(DatabaseSlot* slot) noexcept
+{
+	if (!slot->unflushed.load() && !slot->unflushed.exchange(true)) wake_workers(slot);
 }
 
 int wanted_databases() noexcept { return wanted_count; }

@@ -47,11 +47,13 @@ void register_workers()
 	if (memory == MAP_FAILED) ereport(FATAL, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("plank: out of memory")));
 	page = new (memory) Page{};
 
+	const bool reads_wal = pg::Settings::transport == static_cast<int>(pg::TransportKind::wal);
 	const int databases = pg::wanted_databases();
 	for (int slot = 0; slot < databases * pg::Settings::workers; ++slot) {
 		BackgroundWorker worker = {};
 		worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-		worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+		// WAL can be read on a standby, NOTIFY does not exist there.
+		worker.bgw_start_time = reads_wal ? BgWorkerStart_ConsistentState : BgWorkerStart_RecoveryFinished;
 		worker.bgw_restart_time = 1;
 		strlcpy(worker.bgw_library_name, "plank", BGW_MAXLEN);
 		strlcpy(worker.bgw_function_name, "plank_worker_main", BGW_MAXLEN);

@@ -21,6 +21,8 @@ class PostgresCatalog final : public core::Catalog {
 
 	// Reads plank.channel. Returns the channels, in the database's encoding, without repetition. In a unit of work.
 	std::vector<std::string> read_channels();
+	// Without the extension nothing is exposed.
+	void forget_channels() noexcept { exposures_.clear(); }
 	// Ends the unit of work that questions have begun, if any.
 	void finish();
 

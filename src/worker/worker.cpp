@@ -3,7 +3,7 @@
 #include "worker/worker.hpp"
 
 #include <algorithm>
-#include <stdexcept>
+#include <utility>
 
 #include "pg/encoding.hpp"
 #include "pg/notifications.hpp"
@@ -12,6 +12,7 @@
 #include "pg/settings.hpp"
 #include "pg/table.hpp"
 #include "pg/unit_of_work.hpp"
+#include "pg/wal_history.hpp"
 
 namespace plank::worker {
 
@@ -19,22 +20,10 @@ namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(500);
 constexpr auto kRenderTime = std::chrono::milliseconds(20);  // of one turn
+constexpr auto kReceiveTime = std::chrono::milliseconds(5);
+constexpr auto kReceiveTimeAlone = std::chrono::milliseconds(20);  // nobody is served yet
 constexpr auto kRequestTime = std::chrono::milliseconds(10);
 constexpr auto kGoodbye = std::chrono::milliseconds(800);  // a fast shutdown takes less than 2 s
-
-uint64_t random_number()
-{
-	uint64_t number = 0;
-	if (!pg_strong_random(&number, sizeof number)) throw std::runtime_error("no random bytes to be had");
-	return number;
-}
-
-std::string hex(uint64_t number)
-{
-	char text[17];
-	const int length = snprintf(text, sizeof text, "%llx", static_cast<unsigned long long>(number));
-	return std::string(text, static_cast<size_t>(length));
-}
 
 }  // namespace
 
@@ -42,16 +31,19 @@ Worker::Worker(int slot)
     : slot_number_(slot),
       slot_(pg::shared_state()->worker[slot]),
       database_(pg::shared_state()->database[slot_.database]),
-      past_(hex(pg::shared_state()->epoch), hex(random_number())),
-      hub_(hub_limits(), catalog_, past_, [] { return GetCurrentTimestamp(); }),
+      receiver_(pg::Settings::transport == static_cast<int>(pg::TransportKind::wal) ? make_wal_receiver()
+                                                                                    : make_notify_receiver(database_)),
+      hub_(hub_limits(), catalog_, receiver_->past(), [] { return GetCurrentTimestamp(); }),
       web_(hub_),
-      receiver_(hub_, past_, database_),
       report_(slot)
 {
+	receiver_->attach(hub_);
+	in_recovery_ = pg::in_recovery();
 	web_.database = pg::to_utf8(database_.name);
 	if (slot_.number == 0)
-		hub_.set_notice_sink(
-		    [this](const std::string& channel, std::string&& payload) { notices_.add(channel, std::move(payload)); });
+		hub_.set_notice_sink([this](const std::string& channel, std::string&& payload) {
+			if (!in_recovery_ && !receiver_->is_past()) notices_.add(channel, std::move(payload));
+		});
 	apply_settings();
 }
 
@@ -86,7 +78,7 @@ void Worker::turn()
 	const auto now = Clock::now();
 	const auto to_tick = std::chrono::duration_cast<std::chrono::milliseconds>(next_tick_ - now).count();
 	// Requests that wait for a lock are asked again every 50 ms; others are answered at once below.
-	loop_.wait(more ? 0 : std::clamp<long>(to_tick + 1, 0, 1000));
+	loop_.wait(more ? 0 : std::clamp<long>(to_tick + 1, 0, receiving_ ? receiver_->patience() : 1000));
 	MemoryContextReset(pg::turn_memory());
 	MemoryContextSwitchTo(pg::turn_memory());
 	pg::check_interrupts();
@@ -98,7 +90,7 @@ void Worker::turn()
 		seen_catalog_changes_ = database_.catalog_changes.load();
 		look_ = true;
 	}
-	if (slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) serve_database();
+	if (receiving_) serve_database();
 	if (Clock::now() >= next_tick_) tick();
 	report_.answer(hub_);
 }
@@ -106,7 +98,14 @@ void Worker::turn()
 // What has committed, what clients ask, and what public channels are to hear.
 void Worker::serve_database()
 {
-	receiver_.receive();
+	const bool ready = slot_.state.load() == static_cast<int>(pg::WorkerState::ready);
+	// Before the look: whoever commits without waiting for the flush from now on wakes us again.
+	database_.unflushed.store(false);
+	receiver_->receive(Clock::now() + (ready ? kReceiveTime : kReceiveTimeAlone));
+	if (!ready) {
+		if (receiver_->ready()) become_ready();
+		return;
+	}
 	// Requests were read before the look, so whoever has exposed a channel can subscribe to it at once.
 	if (look_) look_for_extension();
 	if (hub_.has_requests() && slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) {
@@ -125,24 +124,31 @@ void Worker::serve_database()
 void Worker::tick()
 {
 	next_tick_ = Clock::now() + kTick;
+	// On a standby no session tells of what has changed in the catalog; after its promotion there is NOTIFY to listen to.
+	const bool was_standby = std::exchange(in_recovery_, in_recovery_ && pg::in_recovery());
+	look_ = look_ || was_standby;
 	look_for_extension();
 	if (server_ && server_->port() == 0 && Clock::now() >= next_listen_) listen_on_port();
-	if (slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) {
+	const bool ready = slot_.state.load() == static_cast<int>(pg::WorkerState::ready);
+	if (ready)
 		pg::unit_of_work("plank: looking at the catalog", [&] {
-			pg::shared_state()->queue_usage.store(pg::notification_queue_usage());
+			if (!in_recovery_) pg::shared_state()->queue_usage.store(pg::notification_queue_usage());
 			choose_anonymous_role();
 		});
-		if (pg::catalog_has_changed()) look_at_tables_ = true;
-		if (look_at_tables_) {
-			look_at_tables_ = !hub_.look_again();
-			catalog_.finish();
-		}
+	// Also after the extension has gone: who still watches a table hears of it as soon as the drop lets us look.
+	if (pg::catalog_has_changed()) look_at_tables_ = true;
+	if (look_at_tables_) {
+		look_at_tables_ = !hub_.look_again();
+		catalog_.finish();
+	}
+	if (ready) {
 		hub_.close_unauthenticated();
 		if (Clock::now() >= next_position_) {
 			next_position_ = Clock::now() + std::chrono::milliseconds(pg::Settings::ping_interval);
 			hub_.send_positions();
 		}
 	}
+	received_ = receiver_->counters();
 	publish_counters();
 }
 
@@ -165,11 +171,25 @@ void Worker::publish_counters() noexcept
 	put(to.changes, hub.changes);
 	put(to.messages, hub.messages);
 	put(to.resets, hub.resets_ddl + hub.resets_lost + hub.resets_resume);
+	put(to.transaction_bytes, hub.bytes);
+	put(to.resets_ddl, hub.resets_ddl);
+	put(to.resets_lost, hub.resets_lost);
+	put(to.resets_resume, hub.resets_resume);
+	put(to.resumed_from_log, hub.resumed_from_log);
+	put(to.resumed_by_replay, hub.resumed_by_replay);
 	put(to.errors, hub.errors + errors_);
 	put(to.log_bytes, hub_.log().memory());
 	put(to.spill_bytes, hub_.log().spilled());
 	put(to.notify_sent, notices_.sent());
 	put(to.notify_skipped, notices_.skipped());
+	const ReceiverCounters& received = received_;
+	put(to.wal_read, received.wal_read);
+	put(to.wal_skipped, received.wal_skipped);
+	put(to.wal_replayed, received.wal_replayed);
+	put(to.messages_forged, received.forged);
+	put(to.lag_bytes, received.lag_bytes);
+	put(to.lag_time, static_cast<uint64_t>(received.lag_time));
+	put(to.oldest_position, received.oldest_position);
 	if (!server_) return;
 	const net::Counters& net = server_->counters();
 	put(to.clients_accepted, net.accepted);

@@ -2,8 +2,6 @@
 #pragma once
 
 // net/ and core/ come before anything of PostgreSQL's.
-#include "core/parts.hpp"
-#include "core/xid_past.hpp"
 #include "worker/web.hpp"
 
 #include <chrono>
@@ -50,6 +48,7 @@ class Worker {
 	// Looks whether the extension is there, and begins or stops serving accordingly. In no unit of work.
 	void look_for_extension();
 	void begin_serving();
+	void become_ready();
 	void stop_serving(pg::WorkerState state, const std::string& reason);
 
 	const int slot_number_;
@@ -58,22 +57,24 @@ class Worker {
 
 	EventLoop loop_;
 	PostgresCatalog catalog_;
-	core::XidPast past_;
+	const std::unique_ptr<Receiver> receiver_;
 	core::Hub hub_;
 	Web web_;
-	Receiver receiver_;
 	PublicNotices notices_;
 	Report report_;
 	std::unique_ptr<net::Server> server_;
 
 	Clock::time_point next_tick_{}, next_position_{}, next_listen_{};
 	uint32_t seen_catalog_changes_ = 0;
+	bool receiving_ = false;    // the extension is there; clients are served once the receiver is ready
+	bool in_recovery_ = false;  // a standby
 	bool look_failed_ = false;
 	bool look_ = true;              // the extension or its channels may have changed
 	bool look_at_tables_ = true;    // watched tables may have changed
 	bool port_in_trouble_ = false;  // said once
 	bool spill_in_trouble_ = false;
 	std::string role_in_trouble_;
+	ReceiverCounters received_;  // as of the last tick
 	uint64_t errors_ = 0;
 };
 

@@ -73,6 +73,7 @@ void Worker::apply_settings()
 {
 	web_.origins.set(pg::Settings::allowed_origins);
 	hub_.set_limits(hub_limits());
+	receiver_->set_limits(hub_limits().log);
 	if (!server_) {
 		server_ = net::Server::create(loop_.uv(), web_, net_limits());
 		if (!server_) {
@@ -148,6 +149,7 @@ void Worker::look_for_extension()
 	});
 	const std::string name = web_.database;
 	if (version.empty() || !OidIsValid(function)) {
+		catalog_.forget_channels();
 		stop_serving(pg::WorkerState::waiting_for_extension,
 		             "extension plank is not installed in database " + name + "; run CREATE EXTENSION plank");
 	} else if (version != PLANK_VERSION) {
@@ -164,13 +166,20 @@ void Worker::look_for_extension()
 void Worker::begin_serving()
 {
 	pg::unit_of_work("plank: listening", [&] {
-		receiver_.listen(catalog_.read_channels());
+		receiver_->listen(catalog_.read_channels());
 		look_at_tables_ = true;
 		choose_anonymous_role();
 	});
-	if (slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) return;
-	slot_.listening.store(true);
-	receiver_.begin();
+	if (!std::exchange(receiving_, true)) {
+		slot_.listening.store(true);
+		receiver_->begin();
+		set_state(pg::WorkerState::starting, "the worker is reading what happened before it started");
+	}
+	if (receiver_->ready() && slot_.state.load() != static_cast<int>(pg::WorkerState::ready)) become_ready();
+}
+
+void Worker::become_ready()
+{
 	set_state(pg::WorkerState::ready, "");
 	pg::log_line(LOG, ("serving database " + web_.database + " on port " + std::to_string(server_->port())).c_str());
 }
@@ -178,15 +187,15 @@ void Worker::begin_serving()
 void Worker::stop_serving(pg::WorkerState state, const std::string& reason)
 {
 	if (slot_.state.load() == static_cast<int>(state) && web_.not_ready == reason) return;
-	const bool served = slot_.state.load() == static_cast<int>(pg::WorkerState::ready);
 	set_state(state, reason);
 	pg::log_line(LOG, reason.c_str());
-	if (!served) return;
+	if (!std::exchange(receiving_, false)) return;
 	slot_.listening.store(false);
-	pg::unit_of_work("plank: no longer listening", [&] { receiver_.unlisten(); });
-	// Nothing is tracked any more: subscribers hear that their tables are gone.
-	hub_.look_again();
-	catalog_.finish();
+	pg::unit_of_work("plank: no longer listening", [&] { receiver_->unlisten(); });
+	// Nothing is tracked any more: subscribers hear that their tables are gone. The drop may hold their locks still, so
+	// that the look has to be repeated.
+	look_at_tables_ = true;
+	next_tick_ = {};
 }
 
 }  // namespace plank::worker

@@ -13,6 +13,8 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { Wire } from './wire.mjs';
 
+export { pg };
+
 const run = promisify(execFile);
 const bindir = process.env.PLANK_BINDIR ??
 	execFileSync(new URL('../../scripts/private-postgres', import.meta.url).pathname, { encoding: 'utf8' }).trim();
@@ -27,7 +29,7 @@ async function freePort() {
 }
 
 /** Waits until `condition` gives something true; the test fails when it does not in time. */
-export async function until(condition, what, ms = 10_000) {
+export async function until(condition, what, ms = 30_000) {
 	for (const end = Date.now() + ms; ;) {
 		const result = await condition();
 		if (result) return result;
@@ -44,11 +46,12 @@ export class Cluster {
 	static async start(settings = {}) {
 		const cluster = new Cluster();
 		after(() => cluster.stop());
-		await cluster.#create(settings);
+		await cluster.create(settings);
 		return cluster;
 	}
 
-	async #create(settings) {
+	/** A folder for the server, and its workers' ports. */
+	async prepareFolder() {
 		this.folder = mkdtempSync(join(tmpdir(), 'plank-e2e-'));
 		this.data = join(this.folder, 'data');
 		this.logFile = join(this.folder, 'server.log');
@@ -58,7 +61,12 @@ export class Cluster {
 		}
 		this.port = await freePort();
 		this.otherPort = await freePort();
-		await this.#tool('initdb', '-D', this.data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync');
+	}
+
+	/** What `start` does but for the stop: for programs that are no test file. */
+	async create(settings) {
+		await this.prepareFolder();
+		await this.tool('initdb', '-D', this.data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync');
 		const all = {
 			shared_preload_libraries: 'plank',
 			listen_addresses: '',
@@ -76,7 +84,7 @@ export class Cluster {
 			'-c', 'shared_preload_libraries=', 'postgres'], { stdio: ['pipe', 'ignore', 'ignore'], cwd: this.folder });
 		single.stdin.end(['app', 'other'].map((name) => `CREATE DATABASE ${name}\n`).join(''));
 		await new Promise((resolve) => single.once('exit', resolve));
-		await this.#tool('pg_ctl', 'start', '-s', '-w', '-D', this.data, '-l', this.logFile);
+		await this.tool('pg_ctl', 'start', '-s', '-w', '-D', this.data, '-l', this.logFile);
 		await this.sql(`
 			CREATE ROLE web;
 			CREATE ROLE stranger LOGIN;
@@ -90,13 +98,16 @@ export class Cluster {
 				ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO web;
 				ALTER DEFAULT PRIVILEGES FOR ROLE keeper GRANT SELECT ON TABLES TO web;
 				SELECT plank.expose('marker')`, database);
-			const { rows: [{ ready }] } = await this.query(`SELECT plank.wait_until_ready('20s') AS ready`, [], database);
+			const { rows: [{ ready }] } = await this.query(`SELECT plank.wait_until_ready('60s') AS ready`, [], database);
 			assert.ok(ready, `the worker of ${database} did not become ready`);
 		}
 	}
 
-	// A daemon must not inherit the test's pipes, or whoever reads those waits for the server's end.
-	#tool(name, ...args) {
+	/**
+	 * A program of PostgreSQL's as the server's user. A daemon must not inherit the test's pipes, or whoever reads those
+	 * waits for the server's end.
+	 */
+	tool(name, ...args) {
 		return new Promise((resolve, reject) => {
 			const child = spawn(asServer[0], [...asServer.slice(1), join(bindir, name), ...args],
 				{ stdio: ['ignore', 'ignore', 'inherit'].map((way, i) => (i === 2 && name === 'pg_ctl' ? 'ignore' : way)), cwd: this.folder });
@@ -171,12 +182,17 @@ export class Cluster {
 		}
 	}
 
-	async stop() {
+	/** Ends the sessions, and the server if it runs. */
+	async shutDown() {
 		await Promise.allSettled([...this.#sessions.map((session) => session.end()), ...[...this.#pools.values()].map((pool) => pool.end())]);
+		if (statSync(join(this.data, 'postmaster.pid'), { throwIfNoEntry: false })) {
+			await this.tool('pg_ctl', 'stop', '-s', '-w', '-m', 'fast', '-D', this.data);
+		}
+	}
+
+	async stop() {
 		try {
-			if (statSync(join(this.data, 'postmaster.pid'), { throwIfNoEntry: false })) {
-				await this.#tool('pg_ctl', 'stop', '-s', '-w', '-m', 'fast', '-D', this.data);
-			}
+			await this.shutDown();
 			const bad = this.log().split('\n').filter((line) => /terminated by signal|PANIC|TRAP/.test(line));
 			assert.deepEqual(bad, [], `the server's log\n${this.log().slice(-4000)}`);
 		} finally {

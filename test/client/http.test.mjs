@@ -33,10 +33,11 @@ test('/health says ready, with the database and the version', async () => {
 
 test('/health says 503 and why while the extension is missing, and connections get 503', async (t) => {
 	await cluster.sql(`CREATE TABLE item (id int PRIMARY KEY); SELECT plank.track('item')`, 'other');
-	const client = await cluster.client(t, { database: 'other', marker: false });
+	const client = await cluster.client(t, { database: 'other' });
 	await client.subscribed({ id: 'a', table: 'item' });
 	await cluster.sql('DROP EXTENSION plank CASCADE', 'other');
-	assert.deepEqual((await client.next('unsubscribed', 1000)).code, '42P01');
+	const ended = [await client.next('unsubscribed'), await client.next('unsubscribed')].map(({ id, code }) => [id, code]);
+	assert.deepEqual(ended.sort(), [['a', '42P01'], ['marker', '42501']]);
 	const url = cluster.url('other', '/health');
 	const response = await until(async () => {
 		const answer = await fetch(url);
@@ -47,8 +48,26 @@ test('/health says 503 and why while the extension is missing, and connections g
 	const upgrade = await cluster.client(t, { database: 'other', marker: false }).catch((error) => error);
 	assert.equal(upgrade.status, 503);
 	await cluster.sql('CREATE EXTENSION plank', 'other');
-	assert.equal((await cluster.query(`SELECT plank.wait_until_ready('10s') AS ready`, [], 'other')).rows[0].ready, true);
+	assert.equal((await cluster.query(`SELECT plank.wait_until_ready('30s') AS ready`, [], 'other')).rows[0].ready, true);
 	assert.equal((await fetch(url)).status, 200);
+	await cluster.sql(`SELECT plank.expose('marker')`, 'other');
+});
+
+test('the extension is dropped while somebody locks a table: subscribers hear of it when they can be told', async (t) => {
+	await cluster.sql(`CREATE TABLE locked (id int PRIMARY KEY); SELECT plank.track('locked')`, 'other');
+	const client = await cluster.client(t, { database: 'other', marker: false });
+	await client.subscribed({ id: 'a', table: 'locked' });
+	const [dropper, locker] = await Promise.all([cluster.session({ database: 'other' }), cluster.session({ database: 'other' })]);
+	await dropper.query('BEGIN; DROP EXTENSION plank CASCADE');
+	const locked = locker.query('BEGIN; LOCK TABLE locked');
+	await until(async () => (await cluster.query(`SELECT FROM pg_locks WHERE NOT granted AND relation = 'locked'::regclass`, [], 'other')).rowCount, 'the lock to be waited for');
+	await dropper.query('COMMIT');
+	await locked;
+	await until(async () => (await fetch(cluster.url('other', '/health'))).status === 503, 'the worker to see the drop');
+	await locker.query('COMMIT');
+	assert.equal((await client.next('unsubscribed')).code, '42P01');
+	await cluster.sql(`CREATE EXTENSION plank; SELECT plank.expose('marker')`, 'other');
+	assert.equal((await cluster.query(`SELECT plank.wait_until_ready('30s') AS ready`, [], 'other')).rows[0].ready, true);
 });
 
 test('/plank.js is the client and / the live page, with their types, policy and ETag', async () => {

@@ -193,7 +193,7 @@ test('tables with row security are refused with 0A000, also when it is enabled l
 	assert.equal(code, '0A000');
 	assert.match(message, /row security/);
 	await cluster.sql('ALTER TABLE later_secured ENABLE ROW LEVEL SECURITY');
-	const ended = await client.next('unsubscribed', 1000);
+	const ended = await client.next('unsubscribed');
 	assert.deepEqual([ended.id, ended.code], ['a', '0A000']);
 	await cluster.sql('INSERT INTO later_secured VALUES (1)');
 	await client.silent();

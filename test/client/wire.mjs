@@ -5,7 +5,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import WebSocket from 'ws';
 
-export const patience = 10_000;
+export { WebSocket };
+
+export const patience = 30_000;
 
 export class Wire {
 	#queue = [];

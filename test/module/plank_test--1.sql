@@ -68,3 +68,110 @@ CREATE FUNCTION plank_test.benchmark(relation pg_catalog.regclass, rounds pg_cat
 -- Has this session say with INFO which table a statement resets, and why. DDL of plank.track shows too.
 CREATE FUNCTION plank_test.show_resets(pg_catalog.bool) RETURNS pg_catalog.void
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_show_resets';
+
+-- Sets what capture believes of the notification queue, in thousandths, until a worker looks at it again.
+CREATE FUNCTION plank_test._set_queue_usage(pg_catalog.int4, bytes pg_catalog.int8) RETURNS pg_catalog.void
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_set_queue_usage';
+CREATE FUNCTION plank_test.set_queue_usage(thousandths pg_catalog.int4) RETURNS pg_catalog.void
+	LANGUAGE sql VOLATILE STRICT AS $$
+	SELECT plank_test._set_queue_usage(thousandths, size) FROM pg_catalog.pg_shmem_allocations
+	WHERE name OPERATOR(pg_catalog.=) 'plank'
+$$;
+
+-- A client of this database's worker, inside the session: connects, sends a message, reads the next frame.
+CREATE FUNCTION plank_test._connect(port pg_catalog.int4) RETURNS pg_catalog.void
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_connect';
+CREATE FUNCTION plank_test._request(message pg_catalog.text) RETURNS pg_catalog.void
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_request';
+CREATE FUNCTION plank_test._next_frame() RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'plank_test_next_frame';
+
+-- Subscribes to tables, and to the channel "mark"; returns when all of that is promised.
+CREATE FUNCTION plank_test.watch(VARIADIC tables pg_catalog.text[]) RETURNS pg_catalog.void
+	LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	port pg_catalog.int4;
+	answer pg_catalog.jsonb;
+	watched pg_catalog.text;
+BEGIN
+	-- The role of clients may have been made a moment ago.
+	LOOP
+		SELECT s.port INTO port FROM plank.stat s WHERE s.database OPERATOR(pg_catalog.=) pg_catalog.current_database();
+		PERFORM plank_test._connect(port);
+		EXIT WHEN plank_test._next_frame()::pg_catalog.jsonb OPERATOR(pg_catalog.->>) 'role' IS NOT NULL;
+		PERFORM pg_catalog.pg_sleep(0.05);
+	END LOOP;
+	FOREACH watched IN ARRAY tables LOOP
+		PERFORM plank_test._request(pg_catalog.json_build_object('type', 'subscribe', 'id', watched, 'table', watched)::pg_catalog.text);
+		answer := plank_test._next_frame()::pg_catalog.jsonb;
+		IF answer OPERATOR(pg_catalog.->>) 'type' OPERATOR(pg_catalog.<>) 'subscribed' THEN
+			RAISE EXCEPTION '%', answer;
+		END IF;
+	END LOOP;
+	PERFORM plank_test._request('{"type":"subscribe","id":"mark","channel":"mark"}');
+	PERFORM plank_test._next_frame();
+END $$;
+
+-- Everything that the client was sent before the next event on the channel "mark": one row for each transaction, in
+-- order, with its changes in a few words each.
+CREATE FUNCTION plank_test.seen() RETURNS SETOF pg_catalog.text
+	LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	message pg_catalog.jsonb;
+	change pg_catalog.jsonb;
+	words pg_catalog.text := '';
+BEGIN
+	LOOP
+		FOR message IN SELECT m FROM (SELECT plank_test._next_frame()::pg_catalog.jsonb AS frame) f,
+			LATERAL pg_catalog.jsonb_array_elements(CASE pg_catalog.jsonb_typeof(frame) WHEN 'array' THEN frame
+				ELSE pg_catalog.jsonb_build_array(frame) END) m
+		LOOP
+			-- When a new shape is told depends on when the worker looks.
+			IF message OPERATOR(pg_catalog.->>) 'type' OPERATOR(pg_catalog.=) ANY ('{position,subscribed}') THEN
+				CONTINUE;
+			ELSIF message OPERATOR(pg_catalog.->>) 'type' OPERATOR(pg_catalog.<>) 'transaction' THEN
+				RETURN NEXT (message OPERATOR(pg_catalog.-) 'position')::pg_catalog.text;
+				CONTINUE;
+			END IF;
+			FOR change IN SELECT pg_catalog.jsonb_array_elements(message OPERATOR(pg_catalog.->) 'changes') LOOP
+				IF change OPERATOR(pg_catalog.->>) 'channel' OPERATOR(pg_catalog.=) 'mark' THEN
+					RETURN;
+				END IF;
+				words := pg_catalog.concat_ws(' ', NULLIF(words, '') OPERATOR(pg_catalog.||) ';',
+					change OPERATOR(pg_catalog.->>) 'op', pg_catalog.substr(change OPERATOR(pg_catalog.->>) 'table', 8),
+					COALESCE(change OPERATOR(pg_catalog.->) 'new', change OPERATOR(pg_catalog.->) 'old'));
+			END LOOP;
+			IF NOT (message OPERATOR(pg_catalog.->) 'more')::pg_catalog.bool THEN
+				RETURN NEXT words;
+				words := '';
+			END IF;
+		END LOOP;
+	END LOOP;
+END $$;
+-- What transactions of this database have told WAL since then, committed ones in the order of their commits. Fails when
+-- what they wrote cannot be read or is not whole.
+CREATE FUNCTION plank_test.written(since pg_catalog.pg_lsn, OUT transaction pg_catalog.int4, OUT change pg_catalog.text)
+	RETURNS SETOF pg_catalog.record
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_written';
+
+-- The transactional messages of this database since then, committed or not: the xid each was written under, whether it
+-- has the secret, and what its chunk says.
+CREATE FUNCTION plank_test.chunks(since pg_catalog.pg_lsn, OUT xid pg_catalog.int8, OUT genuine pg_catalog.bool,
+	OUT top pg_catalog.int8, OUT number pg_catalog.int4, OUT records pg_catalog.int8, OUT bytes pg_catalog.int8)
+	RETURNS SETOF pg_catalog.record
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_chunks';
+
+-- What Plank's buffer of the current transaction takes.
+CREATE FUNCTION plank_test.buffer_bytes() RETURNS pg_catalog.int8
+	LANGUAGE sql VOLATILE AS $$
+	SELECT coalesce(pg_catalog.sum(total_bytes), 0) FROM pg_catalog.pg_backend_memory_contexts
+	WHERE name OPERATOR(pg_catalog.=) 'plank transaction records' $$;
+
+-- Where the oldest open transaction of the server began to speak in WAL; null when none has.
+CREATE FUNCTION plank_test.oldest_first_message() RETURNS pg_catalog.pg_lsn
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'plank_test_oldest_first_message';
+
+-- The release of the savepoint that is open now fails, after everybody has been told of it. Only where plank_test is
+-- preloaded before Plank: its callback is then called last.
+CREATE FUNCTION plank_test.fail_release() RETURNS pg_catalog.void
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'plank_test_fail_release';

@@ -25,6 +25,8 @@ void add_reset(Oid root, const char* reason)
 
 void note_catalog_change() noexcept {}
 
+void note_commit_prepared() noexcept {}
+
 // plank.track works in the other library: its DDL shows here like anybody's.
 bool tracking_is_changing() noexcept { return false; }
 

@@ -41,7 +41,7 @@ const withTimeout = (promise, ms, what) => {
 	]).finally(() => clearTimeout(timer))
 }
 
-export const patience = process.env.NET_SLOW ? 60000 : 10000
+export const patience = process.env.NET_SLOW ? 120000 : 30000
 
 // A raw connection: bytes in, bytes out, and whether the peer has ended it.
 export class Raw {

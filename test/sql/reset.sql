@@ -35,8 +35,13 @@ ALTER TABLE items ADD COLUMN twice int GENERATED ALWAYS AS (id * 2) STORED;
 ALTER TABLE items ALTER COLUMN name TYPE text USING upper(name);
 ALTER TABLE items ALTER COLUMN at TYPE timestamptz;
 ALTER TABLE items ADD COLUMN a int, ALTER COLUMN count TYPE numeric, ADD COLUMN b int DEFAULT 1;
+
+-- An unlogged table is not tracked, and a tracked one does not become one
 ALTER TABLE items SET UNLOGGED;
+ALTER TABLE items ADD COLUMN never int, SET UNLOGGED;
 ALTER TABLE items SET LOGGED;
+ALTER TABLE untracked SET UNLOGGED;
+ALTER TABLE untracked SET LOGGED;
 
 -- ALTER TABLE and others that do not
 ALTER TABLE items ADD COLUMN plain int;
@@ -130,6 +135,7 @@ ALTER TABLE events DETACH PARTITION events_3;
 ALTER TABLE events ATTACH PARTITION events_3 FOR VALUES FROM (30) TO (40);
 -- Twice: before the commit in the middle, when rows begin to vanish, and at the end.
 ALTER TABLE events DETACH PARTITION events_3 CONCURRENTLY;
+ALTER TABLE events_1 SET UNLOGGED;
 ALTER TABLE events_1 DISABLE TRIGGER plank_delete;
 ALTER TABLE events_1 ENABLE ALWAYS TRIGGER plank_delete;
 ALTER TABLE events ADD COLUMN note text DEFAULT 'x';

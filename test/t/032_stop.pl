@@ -8,10 +8,11 @@ use Test::More;
 use Time::HiRes qw(time);
 use PlankCluster;
 
-my $node = PlankCluster->create('main', conf => 'max_files_per_process = 4000');
+# A stop that waited for some client would wait for this hour, and pg_ctl would give up.
+my $node = PlankCluster->create('main', conf => "max_files_per_process = 4000\nplank.send_timeout = '1h'");
 
 # Two thousand clients in processes of 250 each: select() and the limit of open files know no more. Each process reports
-# on a pipe when all of its clients watch, and at the end the close codes it saw and when it saw the last.
+# on a pipe when all of its clients watch, and at the end the close codes it saw.
 sub crowd
 {
 	my ($processes, $each) = @_;
@@ -31,7 +32,7 @@ sub crowd
 				$codes{ $_->close_code // 'open' }++ for @clients;
 			};
 			$codes{$@}++ if $@;
-			syswrite $write, join(' ', map { "$_:$codes{$_}" } sort keys %codes) . sprintf(" at %.3f\n", time);
+			syswrite $write, join(' ', map { "$_:$codes{$_}" } sort keys %codes) . "\n";
 			require POSIX;
 			POSIX::_exit(0);
 		}
@@ -44,15 +45,14 @@ sub crowd
 sub codes_of
 {
 	my %codes;
-	my $last = 0;
 	for (@_)
 	{
-		my ($codes, $at) = split / at /, readline $_->[1];
+		my $codes = readline $_->[1];
+		chomp $codes;
 		waitpid $_->[0], 0;
-		$last = $at if $at > $last;
 		for (split / /, $codes) { my ($code, $count) = split /:/; $codes{$code} += $count }
 	}
-	return (\%codes, $last);
+	return \%codes;
 }
 
 my @crowd = crowd(8, 250);
@@ -60,10 +60,8 @@ is($node->safe_psql('postgres', 'SELECT clients FROM plank.stat'), '2000', '2000
   if $node->wait_for('the count', sub { $node->safe_psql('postgres', 'SELECT clients FROM plank.stat') eq '2000' });
 my $began = time;
 $node->stop('fast');
-my $took = time - $began;
-my ($codes, $last) = codes_of(@crowd);
-is_deeply($codes, { 1001 => 2000 }, 'a fast stop closes each of them with 1001');
-cmp_ok($took, '<', 2, sprintf 'within two seconds (%.2f)', $took);
+note sprintf 'stopped in %.2f s', time - $began;
+is_deeply(codes_of(@crowd), { 1001 => 2000 }, 'a fast stop closes each of them with 1001');
 
 # Clients that do not read hold nobody up.
 $node->start;
@@ -72,9 +70,8 @@ my @deaf = map { my $c = $node->client; $c->subscribe('i', table => 'items'); $c
 $node->safe_psql('postgres', q{INSERT INTO items SELECT i, repeat('x', 1000) FROM generate_series(1, 30000) i});
 $node->wait_for('the transaction', sub { $node->safe_psql('postgres', 'SELECT transactions FROM plank.stat') > 0 });
 $began = time;
-$node->stop('fast');
-$took = time - $began;
-cmp_ok($took, '<', 2, sprintf 'nor with clients that do not read (%.2f)', $took);
+ok($node->stop('fast'), 'a fast stop does not wait for clients that do not read');
+note sprintf 'stopped in %.2f s', time - $began;
 $_->disconnect for @deaf;
 
 $node->start;
@@ -94,9 +91,8 @@ $worker = $node->worker_pid;
 my $postmaster = $node->{_pid};
 $began = time;
 $node->kill9;
-$node->wait_for('the end of the worker', sub { !PlankCluster::process_lives($worker) });
-$took = time - $began;
-cmp_ok($took, '<', 2, sprintf 'when the postmaster is killed the worker is gone within two seconds (%.2f)', $took);
+ok($node->wait_for('the end of the worker', sub { !PlankCluster::process_lives($worker) }), 'when the postmaster is killed the worker goes');
+note sprintf 'gone in %.2f s', time - $began;
 is($client->close_code, 0, 'with its connections');
 $node->wait_for('the end of the postmaster', sub { !kill 0, $postmaster });
 $node->start;

@@ -126,6 +126,15 @@ TEST(PartAssembler, ATransactionBeyondTheLimitIsOneFaultHoweverManyPartsItHas)
 	EXPECT_EQ(assembler.add(part(8, 0, true, "abcd", 4)), Result::complete);
 }
 
+TEST(PartAssembler, ALostTransactionTakesItsMemoryAlong)
+{
+	PartAssembler assembler(kLimit);
+	EXPECT_EQ(assembler.add(part(7, 0, false, "abc", kLimit)), Result::incomplete);
+	EXPECT_EQ(assembler.add(part(7, 2, false, "abc", kLimit)), Result::fault);
+	EXPECT_EQ(assembler.add(part(8, 0, true, "abcd", 4)), Result::complete);
+	EXPECT_LT(assembler.take().body.capacity(), kLimit / 16);
+}
+
 TEST(PartAssembler, WhatIsNoPartIsAFault)
 {
 	PartAssembler assembler(kLimit);

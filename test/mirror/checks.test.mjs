@@ -1,0 +1,166 @@
+// The mirror test's own checks: that each of them finds what it is there for. Without a server.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Copy, MirrorRows, ModelRows } from './copy.mjs';
+import { Finding, History } from './failures.mjs';
+import { Allowance } from './follower.mjs';
+import { Ledger } from './ledger.mjs';
+import { Random } from './random.mjs';
+import { tables } from './schema.mjs';
+import { Snapshot } from './snapshot.mjs';
+
+const keys = {
+	ledger: ['writer', 'n'], checking: ['id'], savings: ['id'], items: ['id'], audit: ['id'], pairs: ['b', 'a'], bag: null, parts: ['id', 'region'],
+};
+const columns = (...names) => names.map((name) => ({ name, type: 'integer' }));
+
+function copyOf(table, Rows, rows = [], snapshot = null) {
+	const copy = new Copy(table, new Rows(table), new History());
+	copy.shape({ key: keys[table], columns: columns('id', 'v', 'version'), resumed: null });
+	copy.fill(copy.void('test'), { rows, columns: ['id', 'v', 'version'], snapshot });
+	return copy;
+}
+
+const insert = (now) => ({ op: 'insert', key: null, new: now });
+const update = (old, now) => ({ op: 'update', key: null, old, new: now });
+const remove = (old) => ({ op: 'delete', key: null, old });
+const row = (id, v, version = 1) => ({ id, v, version });
+
+for (const Rows of [ModelRows, MirrorRows]) {
+	const name = Rows.name;
+	test(`${name}: what is right passes`, () => {
+		const copy = copyOf('items', Rows, [row(1, 'a')]);
+		copy.transaction('10', [insert(row(2, 'b')), update({ id: 1, v: 'a', version: 1 }, row(1, 'c', 2)), update({ id: 2, version: 1 }, row(3, 'b', 2)), remove(row(3, 'b', 2))]
+			.map((change) => ({ ...change, key: { id: (change.new ?? change.old).id } })));
+		assert.deepEqual(copy.rows.all(), [row(1, 'c', 2)]);
+		copy.transaction('11', [{ op: 'truncate' }]);
+		assert.equal(copy.rows.size, 0);
+	});
+
+	const wrong = [
+		['inserted twice', [insert(row(1, 'a'))]],
+		['updated, but not held', [update({ id: 9, version: 1 }, row(9, 'a', 2))]],
+		['deleted, but not held', [remove(row(9, 'a'))]],
+		['deleted, but another', [remove(row(1, 'z'))]],
+		['a lost update', [update({ id: 1, v: 'b', version: 2 }, row(1, 'c', 3))]],
+		['an update twice', [update({ id: 1, v: 'a', version: 1 }, row(1, 'b', 2)), update({ id: 1, v: 'a', version: 1 }, row(1, 'b', 2))]],
+		['an older update', [update({ id: 1, v: 'a' }, row(1, 'b', 0))]],
+	];
+	for (const [what, changes] of wrong) {
+		test(`${name}: ${what}`, () => {
+			const copy = copyOf('items', Rows, [row(1, 'a')]);
+			const keyed = changes.map((change) => ({ ...change, key: { id: (change.new ?? change.old).id } }));
+			assert.throws(() => copy.transaction('10', keyed), (error) => {
+				assert.ok(error instanceof Finding);
+				assert.ok(error.facts.messages.some((line) => line.includes('xid 10')));
+				return true;
+			});
+		});
+	}
+
+	test(`${name}: a reading leaves out what it has seen, and takes what came meanwhile`, () => {
+		const copy = copyOf('items', Rows);
+		const reading = copy.void('reset');
+		const keyed = (id, version) => ({ ...insert(row(id, 'x', version)), key: { id } });
+		copy.transaction('100', [keyed(1)]);
+		copy.transaction('105', [keyed(5)]);
+		assert.equal(copy.fill(reading - 1, { rows: [row(9, 'old')], columns: [], snapshot: null }), false, 'an older reading');
+		copy.fill(reading, { rows: [row(1, 'x')], columns: ['id', 'v', 'version'], snapshot: new Snapshot('101:110:103,105') });
+		assert.deepEqual(copy.rows.all().map(({ id }) => id), [1, 5]);
+		copy.transaction('104', [keyed(4)]);
+		copy.transaction('103', [keyed(3)]);
+		assert.deepEqual(copy.rows.all().map(({ id }) => id), [1, 5, 3]);
+	});
+}
+
+test('a bag: an equal row must be held', () => {
+	for (const Rows of [ModelRows, MirrorRows]) {
+		for (const change of [remove({ a: 1 }), update({ a: 1 }, { a: 3 })]) {
+			const copy = copyOf('bag', Rows, [{ a: 1 }, { a: 1 }]);
+			copy.transaction('1', [remove({ a: 1 }), update({ a: 1 }, { a: 2 })]);
+			assert.throws(() => copy.transaction('2', [change]), Finding);
+		}
+	}
+});
+
+test('renamed, dropped and added columns, also when the rows were read ahead', () => {
+	const copy = copyOf('items', ModelRows, [{ id: 1, x1: 5, x2: 6 }]);
+	copy.shape({ key: ['id'], columns: columns('id', 'x1', 'x2') });
+	copy.shape({ key: ['id'], columns: columns('id', 'x1rr', 'x3') });
+	assert.deepEqual(copy.rows.all(), [{ id: 1, x1rr: 5, x3: null }]);
+	copy.fill(copy.void('reset'), { rows: [{ id: 1, x1rr: 5, x3: 7, x4: 8 }], columns: [], snapshot: null });
+	copy.shape({ key: ['id'], columns: columns('id', 'x1rr', 'x3', 'x4') });
+	assert.deepEqual(copy.rows.all(), [{ id: 1, x1rr: 5, x3: 7, x4: 8 }]);
+	const mirror = copyOf('items', MirrorRows, [row(1, 'a')]);
+	mirror.fill(mirror.void('reset'), { rows: [{ ...row(1, 'a'), x9: 3 }], columns: ['id', 'v', 'version', 'x9'], snapshot: null });
+	assert.equal(mirror.rows.missing, null);
+	mirror.shape({ key: ['id'], columns: columns('id', 'v', 'version', 'x9') });
+	assert.notEqual(mirror.rows.missing, null, 'Mirror cannot know that the rows have the new column already');
+});
+
+function world() {
+	const copies = new Map(tables.map((table) => {
+		const copy = new Copy(table, new ModelRows(table), new History());
+		copy.shape({ key: keys[table], columns: [] });
+		const rows = ['checking', 'savings'].includes(table) ? Array.from({ length: 20 }, (_, id) => ({ id, balance: 100 })) : [];
+		copy.fill(copy.void('test'), { rows, columns: [], snapshot: new Snapshot('10:10:') });
+		return [table, copy];
+	}));
+	return { copies, ledger: new Ledger(copies) };
+}
+const line = (writer, n, counts) => [{ op: 'insert', new: { writer, n, counts } }];
+
+test('the ledger: whole transactions in each writer\'s order pass, others do not', () => {
+	const { ledger } = world();
+	ledger.count('items', '20', [{}, {}]);
+	ledger.count('ledger', '20', line(1, 1, { items: 2 }));
+	ledger.check('p');
+	assert.equal(ledger.verified, 1);
+	for (const [what, play] of [
+		['a change too few', (l) => (l.count('items', '21', [{}]), l.count('ledger', '21', line(1, 2, { items: 2 })))],
+		['a change too many', (l) => (l.count('items', '21', [{}, {}]), l.count('ledger', '21', line(1, 2, { items: 1 })))],
+		['a table without its changes', (l) => l.count('ledger', '21', line(1, 2, { bag: 1 }))],
+		['no line', (l) => l.count('items', '21', [{}])],
+		['a line twice', (l) => (l.count('ledger', '21', line(1, 1, {})), l.count('ledger', '21', line(1, 2, {})))],
+		['a transaction lost', (l) => (l.count('ledger', '21', line(1, 1, {})), l.count('ledger', '22', line(1, 3, {})))],
+		['out of order', (l) => (l.count('ledger', '22', line(1, 2, {})), l.count('ledger', '21', line(1, 1, {})))],
+	]) {
+		const { ledger: own } = world();
+		assert.throws(() => (play(own), own.check('p')), Finding, what);
+	}
+	// Transactions that a reading has seen may come in part.
+	const { ledger: reread } = world();
+	reread.count('items', '9', [{}]);
+	reread.count('ledger', '9', line(1, 7, { items: 3 }));
+	reread.check('p');
+});
+
+test('the sum over two tables', () => {
+	const { copies, ledger } = world();
+	ledger.check('p');
+	copies.get('checking').rows.put({ id: 1, balance: 99 });
+	assert.throws(() => ledger.check('p'), /1999|3999/);
+});
+
+test('a reset needs a reason, once for each', () => {
+	const allowance = new Allowance();
+	const [one, other] = [allowance.account(), allowance.account()];
+	assert.equal(one.take('items'), false);
+	allowance.grant('items');
+	assert.deepEqual([one.take('items'), one.take('items'), one.take('bag'), other.take('items')], [true, false, false, true]);
+	allowance.grantAll();
+	assert.deepEqual([one.take('bag'), one.take('bag')], [true, false]);
+});
+
+test('visibility is PostgreSQL\'s', () => {
+	const snapshot = new Snapshot('10:20:12,15');
+	assert.deepEqual(['9', '10', '12', '13', '15', '19', '20', '9007199254740993'].map((xid) => snapshot.sees(xid)), [true, true, false, true, false, true, false, false]);
+});
+
+test('a seed decides everything', () => {
+	const take = (random) => Array.from({ length: 5 }, () => random.between(0, 1e9));
+	assert.deepEqual(take(new Random(7).fork('a')), take(new Random(7).fork('a')));
+	assert.notDeepEqual(take(new Random(7).fork('a')), take(new Random(7).fork('b')));
+	assert.notDeepEqual(take(new Random(7).fork('a')), take(new Random(8).fork('a')));
+});

@@ -1,0 +1,92 @@
+// What goes wrong on purpose. One fault after another at random times; each says what clients may be told because of it.
+
+import { pause } from './writer.mjs';
+
+export class Faults {
+	counts = new Map();
+	#world;
+	#random;
+	#stopped = false;
+
+	/** `world`: servers, clients, writers, allowance, definitions, scribe, options. */
+	constructor(world, random) {
+		this.#world = world;
+		this.#random = random;
+	}
+
+	async run() {
+		const { options } = this.#world;
+		const weights = { drop: 8, slow: 2, 'restart-client': 2, reload: 1, ddl: 4, 'terminate-worker': 1.5, 'kill-worker': 0.7, 'kill-server': 0.7 };
+		const choices = options.faults.map((name) => [weights[name], name]);
+		if (choices.length === 0) return;
+		this.#stopped = false;
+		// Each once, however short the run; then as they come.
+		const first = [...options.faults];
+		while (!this.#stopped) {
+			await pause(this.#random.between(50, 900));
+			if (this.#stopped) return;
+			const name = first.length > 0 ? first.splice(this.#random.between(0, first.length - 1), 1)[0] : this.#random.weighted(choices);
+			this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
+			await this.#begin(name);
+		}
+	}
+
+	stop() {
+		this.#stopped = true;
+	}
+
+	#begin(name) {
+		switch (name) {
+			case 'drop': return this.#drop();
+			case 'slow': return this.#slow();
+			case 'restart-client': return this.#someClient().restart();
+			case 'reload': return this.#world.servers.primary.query('SELECT pg_reload_conf()').catch(() => {});
+			case 'ddl': return this.#ddl();
+			default: return this.#disturb(name);
+		}
+	}
+
+	#someClient() {
+		return this.#random.pick(this.#world.clients);
+	}
+
+	#drop() {
+		for (let i = this.#random.between(1, 3); i > 0; i -= 1) this.#someClient().drop(this.#random.percent(40));
+	}
+
+	// Not awaited: the next fault may hit a client that reads nothing.
+	#slow() {
+		void this.#someClient().stall(this.#random.between(500, 4000));
+	}
+
+	async #ddl() {
+		const { definitions, scribe, allowance, servers } = this.#world;
+		const change = definitions.next(this.#random);
+		if (change.alone) {
+			const session = await servers.session().catch(() => null);
+			await session?.query(`SET lock_timeout = '2s'`).then(() => session.query(change.sql)).catch(() => {});
+			await session?.end().catch(() => {});
+			return;
+		}
+		// The reset may arrive before this program hears of the commit.
+		if (change.reset) allowance.grant(change.table);
+		const committed = await scribe.try((session) => session.query(change.sql));
+		if (committed) change.done?.();
+	}
+
+	// While the worker is away `notify` records nothing, so that positions from before are void; `wal` misses nothing.
+	async #disturb(name) {
+		const { servers, allowance, options } = this.#world;
+		const server = servers.standby !== null && this.#random.percent(40) ? servers.standby : servers.primary;
+		if (options.transport === 'notify') allowance.grantAll();
+		if (name === 'kill-server') {
+			server.kill(server.postmaster);
+			await server.start();
+		} else {
+			const pid = await server.worker().catch(() => null);
+			if (pid !== null && name === 'kill-worker') server.kill(pid);
+			else if (pid !== null) await server.query('SELECT pg_terminate_backend($1)', [pid]).catch(() => {});
+		}
+		await server.ready();
+	}
+}
