@@ -1,0 +1,91 @@
+// The conditions that subscriptions put on rows (`where`), as the hub sees them: added as text, asked about changes,
+// given back. The worker has PostgreSQL's own parser and executor behind it (worker/filter_evaluator.hpp); tests of the
+// hub may have anything. Must not call PostgreSQL.
+//
+// Rules for the caller
+// - One thread, and never inside a network callback.
+// - add_filter stands alone, or inside a unit of work that somebody else has open; it leaves such a unit open and sound
+//   whether it succeeds or not.
+// - begin_batch, any number of evaluate, end_batch: nothing else may use the database between them. They open and end a
+//   unit of work when none is open. Make batches short (one slice of a turn): they hold a snapshot.
+// - What `evaluate` puts out is good until its next call.
+// - Nothing throws for what a filter does. pg::Error or std::bad_alloc may come out when the server itself is in trouble
+//   (shutdown, memory); then the batch is over and the filters are as before.
+// - Memory grows with the number of distinct filters, see `memory`; what one evaluation needs is given back after it.
+#pragma once
+#ifdef POSTGRES_H
+#error "core/ must not see PostgreSQL"
+#endif
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/record.hpp"
+
+namespace plank::core {
+
+// Small and used again after the last release.
+using FilterId = uint32_t;
+
+struct FilterFault {
+	std::string code;      // what the client is told: protocol.md rule 9 at subscribe time, else `sqlstate`
+	std::string sqlstate;  // PostgreSQL's own
+	std::string message, detail, hint;
+	int position = 0;  // character in `where`, from 1; 0: none
+};
+
+// A filter that passes the row before the change, after it, or both. Filters that pass neither are not told of.
+struct Verdict {
+	FilterId filter = 0;
+	bool before = false;  // false for an insert
+	bool after = false;   // false for a delete
+};
+
+// A filter that could not be evaluated: it is evaluated no more, and the caller is to end its subscriptions. It keeps its
+// id until it is released.
+struct FilterFailure {
+	FilterId filter = 0;
+	FilterFault fault;
+};
+
+struct Verdicts {
+	std::vector<Verdict> passed;  // in no order, each filter once
+	std::vector<FilterFailure> failed;
+};
+
+class Evaluator {
+ public:
+	// Checks and compiles `where` (UTF-8) over the table's rows as `role` may read them. Equal conditions of a role, by
+	// their parsed tree, get one id, and every success counts one reference. `shape`: the table as the catalog has it now.
+	virtual std::variant<FilterId, FilterFault> add_filter(const std::string& role, const Shape& shape,
+	                                                       std::string_view where) = 0;
+	// One more reference to a filter that has some.
+	virtual void retain(FilterId filter) noexcept = 0;
+	virtual void release(FilterId filter) noexcept = 0;
+
+	// The table's columns, types, name or a role's column privileges may have changed: compiles its filters anew. Returns
+	// those that do not stand any more, which then are as after a failure. `shape`: the table as it is now. Takes about as
+	// long as adding the filters; ids stay.
+	virtual std::vector<FilterFailure> look_again(const Shape& shape) = 0;
+
+	virtual bool has_filters(uint32_t relation) const noexcept = 0;
+	virtual void begin_batch() = 0;
+	// An insert, update or delete; not a truncate. `shape`: what the change was written with. Columns are found in it by
+	// name; a filter whose column is missing or has another type there fails with 55000, and the subscriber is to read
+	// the table again (`reset`): that is a change from before or after DDL that look_again has seen or will see.
+	virtual void evaluate(const Shape& shape, const Record& change, Verdicts& verdicts) = 0;
+	virtual void end_batch() = 0;
+	// A new turn of the worker's loop: each filter may use its time again.
+	virtual void begin_turn() noexcept = 0;
+
+	virtual size_t filters() const noexcept = 0;
+	virtual size_t memory() const noexcept = 0;  // bytes
+
+ protected:
+	~Evaluator() = default;
+};
+
+}  // namespace plank::core
