@@ -175,8 +175,8 @@ bool is_trusted_output(Oid declared)
 {
 	check_stack_depth();
 	const Oid type = getBaseType(declared);
-	if (type < FirstNormalObjectId) return !prints_names_by_search_path(type);
 	if (const Oid element = get_element_type(type); OidIsValid(element)) return is_trusted_output(element);
+	if (type < FirstNormalObjectId) return !prints_names_by_search_path(type);
 	if (const Oid subtype = get_range_subtype(type); OidIsValid(subtype)) return is_trusted_output(subtype);
 	if (const Oid range = get_multirange_range(type); OidIsValid(range)) return is_trusted_output(range);
 	if (type_is_rowtype(type)) return false;

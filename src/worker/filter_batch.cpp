@@ -115,7 +115,10 @@ void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
 	for (;;) {
 		try {
 			filter_timer::run_for_all();
-			pg::call([&] { table.find(filters_); });
+			pg::call([&] {
+				error_context_stack = nullptr;
+				table.find(filters_);
+			});
 			return;
 		} catch (pg::Error& error) {
 			const core::FilterFault fault = fault_of(error, false);
@@ -136,6 +139,7 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 	while (at_ < candidates.size()) {
 		try {
 			pg::call([&] {
+				error_context_stack = nullptr;
 				for (; at_ < candidates.size(); ++at_) {
 					Filter& filter = filters_[candidates[at_]];
 					if (filter.failed) continue;
@@ -149,7 +153,7 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 			const core::FilterFault fault = fault_of(error, false);
 			unit_.renew();
 			Filter& filter = filters_[candidates[at_]];
-			pg::call([&] { table.mend(filter); });
+			table.mend(filter);
 			if (is_foreign_cancel(fault)) continue;
 			fail(candidates[at_], fault, verdicts);
 			++at_;

@@ -154,6 +154,8 @@ Condition* FilterEvaluator::parse(Oid role, const std::string& where, Relation r
 {
 	const std::string text = pg::from_utf8(where);
 	return pg::call([&] {
+		// Whoever called has nothing to add to what is wrong with a filter, and would take the position away.
+		error_context_stack = nullptr;
 		const FilterSource source = {relation, text.c_str(), table.captured(), role, limits_.constants};
 		return take_apart(parse_condition(source));
 	});

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string_view>
 
+#include "worker/filter_safety.hpp"
+
 namespace plank::worker {
 
 namespace {
@@ -154,6 +156,8 @@ Datum read_text(ColumnInput* input, std::string_view text)
 void resolve_input(ColumnInput* input, Oid declared, MemoryContext memory)
 {
 	input->type = getBaseType(declared);
+	input->declared = declared;
+	input->checked_at = UINT64_MAX;
 	input->need = pg::text_need(declared);
 	Oid function = InvalidOid;
 	getTypeInputInfo(input->type, &function, &input->parameter);
@@ -162,6 +166,12 @@ void resolve_input(ColumnInput* input, Oid declared, MemoryContext memory)
 
 Datum read_value(ColumnInput* input, const core::ColumnImage& image)
 {
+	// Only what is read from text can have a domain inside, whose checks would run.
+	if (input->need == pg::TextNeed::always && input->checked_at != constraint_changes()) {
+		const uint64_t now = constraint_changes();
+		if (!is_safe_to_read(input->declared)) refuse(input->type);
+		input->checked_at = now;
+	}
 	if (!image.text.empty()) return read_text(input, image.text);
 	if (input->need == pg::TextNeed::always) refuse(input->type);
 	const std::string_view json = image.json;

@@ -15,6 +15,8 @@ struct ColumnInput {
 	pg::TextNeed need = pg::TextNeed::never;
 	FmgrInfo function;
 	Oid parameter = InvalidOid;
+	Oid declared = InvalidOid;
+	uint64_t checked_at = 0;  // constraint_changes when the type was found safe to read
 };
 
 // Caches of the input function live in `memory`.

@@ -144,7 +144,9 @@ Node* check_column(ParseState* state, ColumnRef* reference)
 		                errposition(position_of(context, reference->location))));
 	const char* const name = strVal(last);
 	const char* const qualifier = list_length(fields) > 1 ? strVal(list_nth(fields, list_length(fields) - 2)) : nullptr;
-	if (qualifier && strcmp(qualifier, RelationGetRelationName(relation)) != 0) {
+	const char* const schema = list_length(fields) > 2 ? strVal(list_nth(fields, list_length(fields) - 3)) : nullptr;
+	if ((qualifier && strcmp(qualifier, RelationGetRelationName(relation)) != 0) ||
+	    (schema && strcmp(schema, get_namespace_name(RelationGetNamespace(relation))) != 0)) {
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN), errmsg("column %s.%s does not exist", qualifier, name),
 		                errhint("A filter has the columns of its table and no others."),
 		                errposition(position_of(context, reference->location))));

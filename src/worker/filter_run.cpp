@@ -121,6 +121,7 @@ bool FilterTable::passes(const Filter& filter, int which)
 {
 	SharedCondition& shared = *filter.shared;
 	if (shared.rest == NIL) return true;
+	if (unlikely(!shared.state)) compile_state(shared);
 	if (shared.read[which] != change_) {
 		for (const AttrNumber number : shared.columns)
 			read_column(which, number);
@@ -157,15 +158,11 @@ core::Verdict FilterTable::run(Filter& filter)
 	return verdict;
 }
 
-void FilterTable::mend(Filter& filter)
+void FilterTable::mend(Filter& filter) noexcept
 {
-	if (!filter.shared || !filter.shared->state) return;
-	SharedCondition& shared = *filter.shared;
-	MemoryContextReset(shared.state_memory);
-	const MemoryContext caller = MemoryContextSwitchTo(shared.state_memory);
-	shared.state = nullptr;
-	shared.state = ExecInitQual(shared.rest, nullptr);
-	MemoryContextSwitchTo(caller);
+	if (!filter.shared) return;
+	filter.shared->state = nullptr;
+	MemoryContextReset(filter.shared->state_memory);
 }
 
 }  // namespace plank::worker

@@ -42,6 +42,8 @@ const char* fault_of_function(Oid function)
 // The condition that is being checked, for positions in it.
 const char* source = "";
 
+uint64_t changes_heard = 0;
+
 int position_of(int location) { return location < 0 ? 0 : pg_mbstrlen_with_len(source, location) + 1; }
 
 constexpr const char* kHint =
@@ -80,11 +82,24 @@ void refuse_bad_type(Oid type)
 	if (is_safe_to_read(type)) return;
 	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 	                errmsg("type %s must not be used in a filter", format_type_be(type)),
-	                errdetail("Reading its values would run code of a domain's CHECK constraint.")));
+	                errdetail("Its values cannot be read without running code that is not PostgreSQL's or an "
+	                          "extension's.")));
 }
 
-// The domain's own constraints and those of the domains it is made from.
+// Whether the checks of the domain, and of those it is made from, run trusted code only.
 bool has_trusted_constraints(Oid domain);
+
+void refuse_bad_domain(const CoerceToDomain* cast)
+{
+	if (!has_trusted_constraints(cast->resulttype)) refuse("this domain", cast->location);
+}
+
+bool check_domain_cast(Node* node, void* context)
+{
+	if (!node) return false;
+	if (IsA(node, CoerceToDomain)) refuse_bad_domain(reinterpret_cast<CoerceToDomain*>(node));
+	return pg::walk_expression(node, check_domain_cast, context);
+}
 
 bool check_node(Node* node, void* context);
 
@@ -129,8 +144,7 @@ bool check_node(Node* node, void* context)
 			refuse_bad_type(exprType(node));
 			break;
 		case T_CoerceToDomain:
-			if (!has_trusted_constraints(reinterpret_cast<CoerceToDomain*>(node)->resulttype))
-				refuse_bad_type(reinterpret_cast<CoerceToDomain*>(node)->resulttype);
+			refuse_bad_domain(reinterpret_cast<CoerceToDomain*>(node));
 			break;
 		case T_CoerceViaIO:
 		case T_RowExpr:
@@ -171,36 +185,39 @@ bool check_node(Node* node, void* context)
 	return pg::walk_expression(node, check_node, context);
 }
 
+// Whether a CHECK uses anything that is not trusted.
+bool is_bad_check(Node* node, void* context)
+{
+	if (!node) return false;
+	if (IsA(node, CoerceToDomain) || IsA(node, SQLValueFunction) || IsA(node, Query)) return true;
+	const auto is_bad = [](Oid function, void*) { return fault_of_function(function) != nullptr; };
+	return check_functions_in_node(node, is_bad, nullptr) || pg::walk_expression(node, is_bad_check, context);
+}
+
+// From the catalog and not from the type cache: that folds the checks when it loads them, and folding runs them.
 bool has_trusted_constraints(Oid domain)
 {
 	check_stack_depth();
-	// The reference registers a callback with its context, which goes with it.
-	const MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "plank domain", ALLOCSET_SMALL_SIZES);
-	const MemoryContext caller = MemoryContextSwitchTo(memory);
-	auto* const constraints = static_cast<DomainConstraintRef*>(palloc0(sizeof(DomainConstraintRef)));
-	InitDomainConstraintRef(domain, constraints, memory, false);
 	bool trusted = true;
-	ListCell* cell;
-	foreach (cell, constraints->constraints) {
-		const auto* const constraint = static_cast<DomainConstraintState*>(lfirst(cell));
-		if (constraint->constrainttype != DOM_CONSTRAINT_CHECK) continue;
-		const auto is_bad = [](Oid function, void*) { return fault_of_function(function) != nullptr; };
-		struct Walker {
-			static bool walk(Node* node, void* check)
-			{
-				if (!node) return false;
-				if (IsA(node, CoerceToDomain) || IsA(node, SubLink) || IsA(node, SQLValueFunction)) return true;
-				if (check_functions_in_node(node, reinterpret_cast<check_function_callback>(check), nullptr))
-					return true;
-				return pg::walk_expression(node, walk, check);
-			}
-		};
-		bool (*const check)(Oid, void*) = is_bad;
-		if (Walker::walk(reinterpret_cast<Node*>(constraint->check_expr), reinterpret_cast<void*>(check)))
-			trusted = false;
+	const Relation catalog = table_open(ConstraintRelationId, AccessShareLock);
+	for (Oid type = domain; trusted && get_typtype(type) == TYPTYPE_DOMAIN;) {
+		ScanKeyData key;
+		ScanKeyInit(&key, Anum_pg_constraint_contypid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(type));
+		const SysScanDesc scan = systable_beginscan(catalog, ConstraintTypidIndexId, true, nullptr, 1, &key);
+		while (const HeapTuple tuple = systable_getnext(scan)) {
+			if (reinterpret_cast<Form_pg_constraint>(GETSTRUCT(tuple))->contype != CONSTRAINT_CHECK) continue;
+			bool is_null = false;
+			const Datum check = heap_getattr(tuple, Anum_pg_constraint_conbin, RelationGetDescr(catalog), &is_null);
+			if (is_null || is_bad_check(static_cast<Node*>(stringToNode(TextDatumGetCString(check))), nullptr))
+				trusted = false;
+		}
+		systable_endscan(scan);
+		const HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+		if (!HeapTupleIsValid(tuple)) break;
+		type = reinterpret_cast<Form_pg_type>(GETSTRUCT(tuple))->typbasetype;
+		ReleaseSysCache(tuple);
 	}
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(memory);
+	table_close(catalog, AccessShareLock);
 	return trusted;
 }
 
@@ -331,10 +348,22 @@ bool has_foreign_range(Oid type)
 	});
 }
 
-// Types whose input function is not PostgreSQL's or an extension's.
-bool has_foreign_input(Oid type)
+// Types whose input function is not PostgreSQL's or an extension's, and PostgreSQL's own that take no input.
+bool has_no_input(Oid type)
 {
 	return holds(type, [](Oid inner) {
+		switch (inner) {
+			case GTSVECTOROID:
+			case PG_BRIN_BLOOM_SUMMARYOID:
+			case PG_BRIN_MINMAX_MULTI_SUMMARYOID:
+			case PG_DEPENDENCIESOID:
+			case PG_MCV_LISTOID:
+			case PG_NDISTINCTOID:
+			case PG_NODE_TREEOID:
+				return true;
+			default:
+				break;
+		}
 		Oid input = InvalidOid, parameter = InvalidOid;
 		getTypeInputInfo(inner, &input, &parameter);
 		const HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(input));
@@ -346,6 +375,20 @@ bool has_foreign_input(Oid type)
 }
 
 }  // namespace
+
+void check_domains(Node* condition) { (void)check_domain_cast(condition, nullptr); }
+
+uint64_t constraint_changes()
+{
+	static bool registered = false;
+	if (!registered) {
+		registered = true;
+		for (const int cache : {CONSTROID, TYPEOID})
+			CacheRegisterSyscacheCallback(
+			    cache, [](Datum, int, uint32) { ++changes_heard; }, static_cast<Datum>(0));
+	}
+	return changes_heard;
+}
 
 bool is_trusted_function(Oid function) { return fault_of_function(function) == nullptr; }
 
@@ -369,7 +412,7 @@ void check_condition(Node* condition, const char* text)
 bool is_safe_to_read(Oid type)
 {
 	if (get_typtype(type) == TYPTYPE_PSEUDO) return true;
-	return !has_unsafe_domain(type, false) && !has_foreign_range(type) && !has_foreign_input(type);
+	return !has_unsafe_domain(type, false) && !has_foreign_range(type) && !has_no_input(type);
 }
 
 void check_literal(const char* text, Oid type)

@@ -11,6 +11,12 @@ namespace plank::worker {
 // but not folded: nothing of it has run. `text`: what it was parsed from.
 void check_condition(Node* condition, const char* text);
 
+// The part of check_condition that can change under a condition that was fine: domains get new CHECKs.
+void check_domains(Node* condition);
+
+// Grows whenever some domain's CHECKs may have changed, as far as the process has heard.
+uint64_t constraint_changes();
+
 // Whether values of the type can be read without running anybody's code: a domain's CHECK inside an array, range or
 // composite is such code.
 bool is_safe_to_read(Oid type);

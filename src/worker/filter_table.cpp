@@ -6,6 +6,7 @@
 
 #include "pg/encoding.hpp"
 #include "pg/guard.hpp"
+#include "worker/filter_safety.hpp"
 
 namespace plank::worker {
 
@@ -73,10 +74,18 @@ void FilterTable::compile(Filter& filter, const Condition& condition)
 			parameter.pflags = PARAM_FLAG_CONST;
 		}
 		shared.state_memory = AllocSetContextCreate(shared.memory, "plank filter state", ALLOCSET_SMALL_SIZES);
-		MemoryContextSwitchTo(shared.state_memory);
-		shared.state = ExecInitQual(shared.rest, nullptr);
 		MemoryContextSwitchTo(caller);
+		compile_state(shared);
 	});
+}
+
+// May ereport.
+void FilterTable::compile_state(SharedCondition& shared)
+{
+	check_domains(reinterpret_cast<Node*>(shared.rest));
+	const MemoryContext caller = MemoryContextSwitchTo(shared.state_memory);
+	shared.state = ExecInitQual(shared.rest, nullptr);
+	MemoryContextSwitchTo(caller);
 }
 
 void FilterTable::copy_constants(Filter& filter, const Condition& condition)

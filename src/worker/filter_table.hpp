@@ -25,7 +25,7 @@ struct SharedCondition {
 	MemoryContext memory = nullptr;
 	List* rest = NIL;  // NIL: true
 	MemoryContext state_memory = nullptr;
-	ExprState* state = nullptr;
+	ExprState* state = nullptr;          // null: to be compiled
 	ParamListInfo parameters = nullptr;  // filled with a filter's constants before each run
 	std::vector<char> by_value;          // whether they are Datums alone
 	std::vector<AttrNumber> columns;
@@ -115,8 +115,8 @@ class FilterTable {
 	const std::vector<uint32_t>& candidates() const noexcept { return candidates_; }
 	// May ereport: then mend, before anything else runs.
 	core::Verdict run(Filter& filter);
-	// Compiles anew what an error has left half-way. May ereport.
-	void mend(Filter& filter);
+	// Has what an error has left half-way compiled anew when it is needed.
+	void mend(Filter& filter) noexcept;
 
  private:
 	struct TableColumn {
@@ -128,6 +128,7 @@ class FilterTable {
 	};
 
 	void compile(Filter& filter, const Condition& condition);
+	static void compile_state(SharedCondition& shared);
 	void copy_constants(Filter& filter, const Condition& condition);
 	void index(Filter& filter, uint32_t id, const FilterKey& key);
 	void bind(const core::Shape& shape);

@@ -44,7 +44,7 @@ void tick()
 		stop = Stop::time;
 	else if (charge->ticks >= state.most_turn_ticks)
 		stop = Stop::budget;
-	else if (state.scratch->mem_allocated > state.memory)
+	else if (state.scratch->mem_allocated > state.memory || CurrentMemoryContext->mem_allocated > state.memory)
 		stop = Stop::memory;
 	if (stop == Stop::none) return;
 	state.stop = static_cast<int>(stop);

@@ -27,7 +27,8 @@ namespace filter_timer {
 
 enum class Stop : int { none, time, budget, memory };
 
-// `scratch`: where the work that follows allocates. May ereport.
+// `scratch`: where the work that follows allocates most; whatever context is current when a tick comes is looked at too.
+// May ereport.
 void start(const FilterLimits& limits, MemoryContext scratch);
 void stop() noexcept;
 // From now on this filter runs; null: none does.

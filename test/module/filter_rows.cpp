@@ -80,7 +80,9 @@ std::vector<TestChange> changes_of(Oid oid, const core::Shape& shape)
 	const backend::CapturedTable* const table = pg::call([&] { return captured_table(relation, shape); });
 	TupleTableSlot* const now = pg::call([&] { return table_slot_create(relation, nullptr); });
 	TupleTableSlot* const before = pg::call([&] { return table_slot_create(relation, nullptr); });
-	const TableScanDesc scan = pg::call([&] { return table_beginscan(relation, GetActiveSnapshot(), 0, nullptr); });
+	// With what this very statement has done.
+	const Snapshot snapshot = pg::call([] { return RegisterSnapshot(GetLatestSnapshot()); });
+	const TableScanDesc scan = pg::call([&] { return table_beginscan(relation, snapshot, 0, nullptr); });
 	StringInfoData content;
 	pg::call([&] { initStringInfo(&content); });
 	const auto add = [&](core::Tag tag, int row, TupleTableSlot* former) {
@@ -103,6 +105,7 @@ std::vector<TestChange> changes_of(Oid oid, const core::Shape& shape)
 	}
 	pg::call([&] {
 		table_endscan(scan);
+		UnregisterSnapshot(snapshot);
 		ExecDropSingleTupleTableSlot(now);
 		ExecDropSingleTupleTableSlot(before);
 	});

@@ -1,18 +1,24 @@
 // SQL functions over the worker's evaluator of filters, run in an ordinary session. Runs in test databases.
 #include "worker/filter_evaluator.hpp"
 
+#include <algorithm>
 #include <ctime>
 
 #include "filter_rows.hpp"
 #include "pg/encoding.hpp"
 
 extern "C" {
+#include "executor/spi.h"
 #include "funcapi.h"
 PGDLLEXPORT Datum plank_test_filter_fault(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_filter_verdicts(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_round_trip(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_filter_sharing(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_filter_benchmark(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_test_texts(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(plank_test_texts);
+PGDLLEXPORT Datum plank_test_filter_after(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(plank_test_filter_after);
 PG_FUNCTION_INFO_V1(plank_test_filter_fault);
 PG_FUNCTION_INFO_V1(plank_test_filter_verdicts);
 PG_FUNCTION_INFO_V1(plank_test_round_trip);
@@ -101,6 +107,16 @@ core::FilterId must_add(FilterEvaluator& evaluator, const std::string& role, con
 	return std::get<core::FilterId>(added);
 }
 
+void execute(const std::string& statement)
+{
+	if (statement.empty()) return;
+	pg::call([&] {
+		SPI_connect();
+		SPI_execute(statement.c_str(), false, 0);
+		SPI_finish();
+	});
+}
+
 // filter, op, row, before, after, failure: one row for each verdict and failure.
 Datum filter_verdicts(FunctionCallInfo fcinfo)
 {
@@ -118,6 +134,7 @@ Datum filter_verdicts(FunctionCallInfo fcinfo)
 	}
 	core::Verdicts verdicts;
 	const std::vector<TestChange> changes = plank_test::changes_of(relation, *shape);
+	execute(text_argument(fcinfo, 4));
 	const auto put = [&](core::FilterId filter, const TestChange& change, bool before, bool after,
 	                     const core::FilterFault* fault) {
 		for (const int number : numbers[filter]) {
@@ -129,7 +146,7 @@ Datum filter_verdicts(FunctionCallInfo fcinfo)
 		}
 	};
 	for (const TestChange& change : changes) {
-		evaluator.begin_turn();
+		if (!PG_GETARG_BOOL(3)) evaluator.begin_turn();
 		evaluator.begin_batch();
 		evaluator.evaluate(*shape, plank_test::record_of(change, shape), verdicts);
 		evaluator.end_batch();
@@ -139,6 +156,54 @@ Datum filter_verdicts(FunctionCallInfo fcinfo)
 			put(failure.filter, change, false, false, &failure.fault);
 	}
 	return 0;
+}
+
+// How the inserts of the table's rows, written before and after a statement that changes it, are judged by filters made
+// before it: at once, and after another look at the table. One line for each condition.
+Datum filter_after(FunctionCallInfo fcinfo)
+{
+	const Oid relation = PG_GETARG_OID(0);
+	const std::string role = pg::to_utf8(pg::call([] { return GetUserNameFromId(GetUserId(), false); }));
+	const std::vector<std::string> wheres = texts_argument(fcinfo, 1);
+	FilterEvaluator evaluator;
+	const core::ShapePtr former = plank_test::shape_of(relation);
+	std::vector<core::FilterId> ids;
+	std::vector<std::string> lines(wheres);
+	for (const std::string& where : wheres)
+		ids.push_back(must_add(evaluator, role, *former, where));
+	const std::vector<TestChange> written = plank_test::changes_of(relation, *former);
+	execute(text_argument(fcinfo, 2));
+	const core::ShapePtr shape = plank_test::shape_of(relation);
+
+	const auto place_of = [&](core::FilterId id) {
+		return static_cast<size_t>(std::find(ids.begin(), ids.end(), id) - ids.begin());
+	};
+	const auto judge = [&](const std::vector<TestChange>& changes, const core::ShapePtr& with) {
+		for (std::string& line : lines)
+			line += " |";
+		core::Verdicts verdicts;
+		evaluator.begin_batch();
+		for (const TestChange& change : changes) {
+			if (change.tag != core::Tag::insert) continue;
+			evaluator.evaluate(*with, plank_test::record_of(change, with), verdicts);
+			for (const core::Verdict& verdict : verdicts.passed)
+				lines[place_of(verdict.filter)] += ' ' + std::to_string(change.row);
+			for (const core::FilterFailure& failure : verdicts.failed)
+				lines[place_of(failure.filter)] += ' ' + printed(failure.fault);
+		}
+		evaluator.end_batch();
+	};
+	judge(written, former);
+	for (const core::FilterFailure& failure : evaluator.look_again(*shape))
+		lines[place_of(failure.filter)] += " | " + printed(failure.fault);
+	judge(plank_test::changes_of(relation, *shape), shape);
+	judge(written, former);
+	for (const core::FilterId id : ids)
+		evaluator.release(id);
+	std::string all;
+	for (const std::string& line : lines)
+		all += line + '\n';
+	return text_result(all + std::to_string(evaluator.filters()) + " left");
 }
 
 // Null when the value that the worker rebuilds has the same bytes, else both as text.
@@ -278,4 +343,20 @@ Datum plank_test_filter_sharing(PG_FUNCTION_ARGS)
 Datum plank_test_filter_benchmark(PG_FUNCTION_ARGS)
 {
 	return pg::entry([&] { return filter_benchmark(fcinfo); });
+}
+
+Datum plank_test_texts(PG_FUNCTION_ARGS)
+{
+	return pg::entry([&] {
+		const core::ShapePtr shape = plank_test::shape_of(PG_GETARG_OID(0));
+		std::string names;
+		for (const uint32_t column : shape->texts)
+			names += (names.empty() ? "" : " ") + shape->columns[column].name;
+		return text_result(names.empty() ? "none" : names);
+	});
+}
+
+Datum plank_test_filter_after(PG_FUNCTION_ARGS)
+{
+	return pg::entry([&] { return filter_after(fcinfo); });
 }

@@ -75,9 +75,11 @@ CREATE FUNCTION plank_test.filter_fault(relation pg_catalog.regclass, condition 
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_filter_fault';
 
 -- How the worker judges each row's insert, delete, and update from the row before it, by all conditions at once. Rows
--- that pass neither before nor after are left out.
+-- that pass neither before nor after are left out. `one_turn`: all in one turn of the worker, else each in its own.
+-- `meanwhile`: a statement to run when the conditions have been added.
 CREATE FUNCTION plank_test.filter_verdicts(relation pg_catalog.regclass, conditions pg_catalog.text[],
-	role pg_catalog.name DEFAULT current_user, OUT filter pg_catalog.int4, OUT op "char", OUT number pg_catalog.int4,
+	role pg_catalog.name DEFAULT current_user, one_turn pg_catalog.bool DEFAULT false,
+	meanwhile pg_catalog.text DEFAULT '', OUT filter pg_catalog.int4, OUT op "char", OUT number pg_catalog.int4,
 	OUT before pg_catalog.bool, OUT after pg_catalog.bool, OUT failure pg_catalog.text) RETURNS SETOF record
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_filter_verdicts';
 
@@ -96,8 +98,8 @@ BEGIN
 	FOR i IN 1 .. pg_catalog.array_length(conditions, 1) LOOP
 		RETURN QUERY EXECUTE pg_catalog.format($query$
 			WITH judged AS MATERIALIZED (
-				SELECT pg_catalog.row_number() OVER (ORDER BY t.ctid)::pg_catalog.int4 AS number, (%s) IS TRUE AS passes
-				FROM ONLY %s t),
+				SELECT pg_catalog.row_number() OVER (ORDER BY ctid)::pg_catalog.int4 AS number, (%s) IS TRUE AS passes
+				FROM ONLY %s),
 			pairs AS (SELECT number, passes, pg_catalog.lag(passes) OVER (ORDER BY number) AS passed FROM judged)
 			SELECT %s, 'I'::"char", number, false, true FROM pairs WHERE passes
 			UNION ALL SELECT %3$s, 'D', number, true, false FROM pairs WHERE passes
@@ -139,3 +141,13 @@ CREATE FUNCTION plank_test.filter_sharing(relation pg_catalog.regclass, conditio
 CREATE FUNCTION plank_test.filter_benchmark(relation pg_catalog.regclass, condition pg_catalog.text,
 	count pg_catalog.int4, rounds pg_catalog.int4) RETURNS pg_catalog.text
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_filter_benchmark';
+
+-- The columns of a table that changes carry as text too.
+CREATE FUNCTION plank_test.texts(relation pg_catalog.regclass) RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_texts';
+
+-- How filters fare when a statement changes their table: the rows that pass among those written before it; what another
+-- look at the table ends; then the rows that pass as they are now, and those written before once more.
+CREATE FUNCTION plank_test.filter_after(relation pg_catalog.regclass, conditions pg_catalog.text[],
+	statement pg_catalog.text) RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_filter_after';
