@@ -36,13 +36,12 @@ std::string utf8(const char* text) { return text ? pg::to_utf8(text) : std::stri
 
 }  // namespace
 
-// Frees the error. `adding`: the filter is being added, so the client is told a code of the protocol.
-core::FilterFault FilterEvaluator::fault_of(pg::Error& error, bool adding) const
+// Frees the error; once its subtransaction is over, for it may look at the catalog. `adding`: the filter is being added, so the client is told a code of the protocol.
+core::FilterFault FilterEvaluator::fault_of(pg::Error& error, filter_timer::Stop stop, bool adding) const
 {
 	core::FilterFault fault;
 	const ErrorData* const data = error.data();
 	fault.sqlstate = sqlstate_text(data->sqlerrcode);
-	const filter_timer::Stop stop = filter_timer::take_stop();
 	if (data->sqlerrcode == ERRCODE_QUERY_CANCELED && stop != filter_timer::Stop::none) {
 		fault.code = fault.sqlstate = "53400";
 		switch (stop) {
@@ -67,6 +66,13 @@ core::FilterFault FilterEvaluator::fault_of(pg::Error& error, bool adding) const
 	fault.position = data->cursorpos;
 	error.release();
 	return fault;
+}
+
+core::FilterFault FilterEvaluator::recover(FilterUnit& unit, pg::Error& error, bool adding) const
+{
+	const filter_timer::Stop stop = filter_timer::take_stop();
+	unit.renew();
+	return fault_of(error, stop, adding);
 }
 
 void FilterEvaluator::begin_turn() noexcept { filter_timer::begin_turn(); }
@@ -121,8 +127,7 @@ void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
 			});
 			return;
 		} catch (pg::Error& error) {
-			const core::FilterFault fault = fault_of(error, false);
-			unit_.renew();
+			const core::FilterFault fault = recover(unit_, error, false);
 			if (is_foreign_cancel(fault)) continue;
 			std::vector<uint32_t> failed;
 			table.skip_index(failed);
@@ -150,8 +155,7 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 				}
 			});
 		} catch (pg::Error& error) {
-			const core::FilterFault fault = fault_of(error, false);
-			unit_.renew();
+			const core::FilterFault fault = recover(unit_, error, false);
 			Filter& filter = filters_[candidates[at_]];
 			table.mend(filter);
 			if (is_foreign_cancel(fault)) continue;

@@ -206,9 +206,8 @@ std::variant<core::FilterId, core::FilterFault> FilterEvaluator::add_filter(cons
 			throw;
 		}
 	} catch (pg::Error& error) {
-		fault = fault_of(error, true);
+		fault = recover(unit, error, true);
 		drop_if_empty(table);
-		unit.renew();
 	}
 	unit.close();
 	MemoryContextReset(parsing_);
@@ -281,9 +280,8 @@ std::optional<core::FilterFault> FilterEvaluator::move_to(core::FilterId id, con
 			throw;
 		}
 	} catch (pg::Error& error) {
-		fault = fault_of(error, true);
+		fault = recover(unit, error, true);
 		drop_if_empty(table);
-		unit.renew();
 	}
 	unit.close();
 	MemoryContextReset(parsing_);

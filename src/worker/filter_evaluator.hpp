@@ -53,7 +53,8 @@ class FilterEvaluator final : public core::Evaluator {
 	void drop_if_empty(FilterTable* table) noexcept;
 	core::FilterId take_id();
 	void give_back(core::FilterId id) noexcept;
-	core::FilterFault fault_of(pg::Error& error, bool adding) const;
+	core::FilterFault fault_of(pg::Error& error, filter_timer::Stop stop, bool adding) const;
+	core::FilterFault recover(FilterUnit& unit, pg::Error& error, bool adding) const;
 	void fail(core::FilterId id, const core::FilterFault& fault, core::Verdicts& verdicts);
 	static bool is_foreign_cancel(const core::FilterFault& fault);
 	void find(FilterTable& table, core::Verdicts& verdicts);

@@ -91,6 +91,7 @@ void begin_turn() noexcept { state.turn = (state.turn + 1) & 0x3fffffff; }
 
 Stop take_stop() noexcept
 {
+	state.charge = nullptr;
 	const auto stop = static_cast<Stop>(state.stop);
 	state.stop = 0;
 	// It may have come when the work was just done: then nobody has taken the cancel.

@@ -36,7 +36,7 @@ void run(FilterCharge* charge) noexcept;
 // From now on work runs that is bounded in time and memory and belongs to no filter.
 void run_for_all() noexcept;
 void begin_turn() noexcept;
-// Why the handler cancelled what ran, and forgets it.
+// Why the handler cancelled what ran, and forgets it. From now on nothing runs.
 Stop take_stop() noexcept;
 
 }  // namespace filter_timer

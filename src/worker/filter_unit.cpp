@@ -98,8 +98,8 @@ void FilterUnit::close()
 		pg::call([&] {
 			ReleaseCurrentSubTransaction();
 			inside_ = false;
+			restore();
 		});
-		restore();
 		if (own_) pg::commit_unit();
 	} catch (...) {
 		roll_back();
@@ -109,8 +109,8 @@ void FilterUnit::close()
 	MemoryContextSwitchTo(former_memory_);
 }
 
-// Nothing here may fail: settings are given back as they were, the user is an assignment.
-void FilterUnit::restore() noexcept
+// May ereport.
+void FilterUnit::restore()
 {
 	CurrentResourceOwner = former_owner_;
 	MemoryContextSwitchTo(former_memory_);

@@ -28,7 +28,7 @@ class FilterUnit {
 
  private:
 	void roll_back() noexcept;
-	void restore() noexcept;
+	void restore();
 
 	bool open_ = false;
 	bool own_ = false;     // the unit of work

@@ -55,10 +55,10 @@ backend::CapturedTable* captured_table(Relation relation, const core::Shape& sha
 
 }  // namespace
 
-core::ShapePtr shape_of(Oid oid)
+core::ShapePtr shape_of(Oid oid, const std::string& columns)
 {
 	const OpenTable relation(oid);
-	const pg::TableDescription description = pg::describe_table(relation.get(), "");
+	const pg::TableDescription description = pg::describe_table(relation.get(), columns.c_str());
 	auto shape = std::make_shared<core::Shape>();
 	shape->relation = description.relation;
 	shape->table = description.name;

@@ -12,8 +12,8 @@
 
 namespace plank_test {
 
-// The shape of a table of which all columns are tracked. Throws pg::Error.
-plank::core::ShapePtr shape_of(Oid relation);
+// The shape of a table that is tracked with these columns (text of a name[]; empty: all). Throws pg::Error.
+plank::core::ShapePtr shape_of(Oid relation, const std::string& columns = {});
 
 struct TestChange {
 	plank::core::Tag tag;

@@ -316,7 +316,7 @@ Datum filter_benchmark(FunctionCallInfo fcinfo)
 Datum plank_test_filter_fault(PG_FUNCTION_ARGS)
 {
 	return pg::entry([&]() -> Datum {
-		const core::ShapePtr shape = plank_test::shape_of(PG_GETARG_OID(0));
+		const core::ShapePtr shape = plank_test::shape_of(PG_GETARG_OID(0), text_argument(fcinfo, 3));
 		FilterEvaluator evaluator;
 		const auto added =
 		    evaluator.add_filter(name_argument(fcinfo, 2), *shape, pg::to_utf8(text_argument(fcinfo, 1).c_str()));

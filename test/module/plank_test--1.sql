@@ -69,9 +69,10 @@ CREATE FUNCTION plank_test.benchmark(relation pg_catalog.regclass, rounds pg_cat
 CREATE FUNCTION plank_test.show_resets(pg_catalog.bool) RETURNS pg_catalog.void
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_show_resets';
 
--- What the server says to a condition over the table, or null when it takes it.
+-- What the server says to a condition over the table, of which these columns are tracked (none: all), or null when it
+-- takes it.
 CREATE FUNCTION plank_test.filter_fault(relation pg_catalog.regclass, condition pg_catalog.text,
-	role pg_catalog.name DEFAULT current_user) RETURNS pg_catalog.text
+	role pg_catalog.name DEFAULT current_user, columns pg_catalog.text DEFAULT '') RETURNS pg_catalog.text
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_filter_fault';
 
 -- How the worker judges each row's insert, delete, and update from the row before it, by all conditions at once. Rows
@@ -151,3 +152,9 @@ CREATE FUNCTION plank_test.texts(relation pg_catalog.regclass) RETURNS pg_catalo
 CREATE FUNCTION plank_test.filter_after(relation pg_catalog.regclass, conditions pg_catalog.text[],
 	statement pg_catalog.text) RETURNS pg_catalog.text
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_filter_after';
+
+-- Has a background worker try the evaluator outside any transaction, over a table that has been committed, and note what it
+-- finds.
+CREATE TABLE plank_test.noted (line pg_catalog.text);
+CREATE FUNCTION plank_test.run_filter_worker(relation pg_catalog.regclass) RETURNS pg_catalog.void
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_run_filter_worker';
