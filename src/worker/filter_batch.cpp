@@ -77,11 +77,8 @@ core::FilterFault FilterEvaluator::recover(FilterUnit& unit, pg::Error& error, b
 
 void FilterEvaluator::begin_turn() noexcept { filter_timer::begin_turn(); }
 
-void FilterEvaluator::begin_batch()
-{
-	prepare();
-	unit_.open(limits_, execution_.context->ecxt_per_tuple_memory);
-}
+// The unit opens with the first change of a table that has filters: many batches have none.
+void FilterEvaluator::begin_batch() {}
 
 void FilterEvaluator::end_batch()
 {
@@ -95,6 +92,7 @@ void FilterEvaluator::evaluate(const core::Shape& shape, const core::Record& cha
 	verdicts.failed.clear();
 	const auto found = tables_.find(shape.relation);
 	if (found == tables_.end() || change.op == core::Op::truncate) return;
+	if (!unit_.is_open()) unit_.open(limits_, execution_.context->ecxt_per_tuple_memory);
 	row_.read(change, shape);
 	MemoryContextReset(execution_.row);
 	++change_;
@@ -110,6 +108,7 @@ void FilterEvaluator::fail(core::FilterId id, const core::FilterFault& fault, co
 	Filter& filter = filters_[id];
 	if (filter.failed) return;
 	filter.failed = true;
+	forget_signature(id);
 	verdicts.failed.push_back({id, fault});
 }
 

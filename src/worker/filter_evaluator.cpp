@@ -165,12 +165,19 @@ std::variant<core::FilterId, core::FilterFault> FilterEvaluator::add_filter(cons
                                                                             const core::Shape& shape,
                                                                             std::string_view where)
 {
+	std::optional<core::FilterId> id;
+	std::optional<core::FilterFault> fault;
+	if (where.find('\0') != std::string_view::npos) {
+		// JSON can say it, PostgreSQL's text cannot: what comes after it would be lost.
+		fault.emplace();
+		fault->code = fault->sqlstate = "42601";
+		fault->message = "a filter must not hold the character with code zero";
+		return *std::move(fault);
+	}
 	prepare();
 	FilterUnit unit;
 	unit.open(limits_, parsing_);
 	filter_timer::run_for_all();
-	std::optional<core::FilterId> id;
-	std::optional<core::FilterFault> fault;
 	FilterTable* table = nullptr;
 	try {
 		const std::string name = pg::from_utf8(role);
@@ -215,14 +222,20 @@ std::variant<core::FilterId, core::FilterFault> FilterEvaluator::add_filter(cons
 	return *id;
 }
 
+// From now on nobody joins the filter.
+void FilterEvaluator::forget_signature(core::FilterId id) noexcept
+{
+	const auto known = by_signature_.find(filters_[id].signature);
+	if (known != by_signature_.end() && known->second == id) by_signature_.erase(known);
+}
+
 void FilterEvaluator::retain(core::FilterId id) noexcept { ++filters_[id].references; }
 
 void FilterEvaluator::release(core::FilterId id) noexcept
 {
 	Filter& filter = filters_[id];
 	if (--filter.references > 0) return;
-	const auto known = by_signature_.find(filter.signature);
-	if (known != by_signature_.end() && known->second == id) by_signature_.erase(known);
+	forget_signature(id);
 	FilterTable* const table = filter.table;
 	if (table) table->remove(filters_, id);
 	drop_if_empty(table);
@@ -244,8 +257,7 @@ std::vector<core::FilterFailure> FilterEvaluator::look_again(const core::Shape& 
 	}
 	for (const core::FilterId id : ids) {
 		Filter& filter = filters_[id];
-		const auto known = by_signature_.find(filter.signature);
-		if (known != by_signature_.end() && known->second == id) by_signature_.erase(known);
+		forget_signature(id);
 		filter.table->remove(filters_, id);
 		if (filter.failed) continue;
 		std::optional<core::FilterFault> fault = move_to(id, shape);

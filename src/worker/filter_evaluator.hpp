@@ -51,6 +51,7 @@ class FilterEvaluator final : public core::Evaluator {
 	std::optional<core::FilterFault> move_to(core::FilterId id, const core::Shape& shape);
 	FilterTable& table_for(const core::Shape& shape, Relation relation);
 	void drop_if_empty(FilterTable* table) noexcept;
+	void forget_signature(core::FilterId id) noexcept;
 	core::FilterId take_id();
 	void give_back(core::FilterId id) noexcept;
 	core::FilterFault fault_of(pg::Error& error, filter_timer::Stop stop, bool adding) const;

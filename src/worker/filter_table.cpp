@@ -50,8 +50,9 @@ void FilterTable::describe(Relation relation, const core::Shape& shape)
 // Joins the filter to the condition that it shares, made when it is the first.
 void FilterTable::compile(Filter& filter, const Condition& condition)
 {
-	const auto [at, is_new] = shared_.try_emplace(std::to_string(filter.role) + ' ' + condition.identity);
-	if (is_new) at->second = std::make_unique<SharedCondition>();
+	auto made = std::make_unique<SharedCondition>();
+	const auto [at, is_new] =
+	    shared_.try_emplace(std::to_string(filter.role) + ' ' + condition.identity, std::move(made));
 	SharedCondition& shared = *at->second;
 	filter.shared = &shared;
 	filter.shared_name = &at->first;

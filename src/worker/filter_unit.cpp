@@ -48,11 +48,11 @@ void FilterUnit::open(const FilterLimits& limits, MemoryContext scratch)
 	former_memory_ = CurrentMemoryContext;
 	scratch_ = scratch;
 	own_ = !IsTransactionState();
-	if (own_) pg::begin_unit("plank: evaluating filters");
-	open_ = true;
-	former_owner_ = CurrentResourceOwner;
 	GetUserIdAndSecContext(&former_user_, &former_context_);
+	open_ = true;
 	try {
+		if (own_) pg::begin_unit("plank: evaluating filters");
+		former_owner_ = CurrentResourceOwner;
 		pg::call([&] {
 			nest_level_ = NewGUCNestLevel();
 			pin_settings();

@@ -60,11 +60,13 @@ void serve(const Task& task)
 		role = pg::call([&] { return GetUserNameFromId(task.user, false); });
 	});
 	plank::worker::FilterEvaluator evaluator;
-	for (const char* where : {"id = 1", "nosuch = 1", "id =", "repeat(repeat('a', 1000), 1000000) = name", "id > 1",
-	                          "10 / (id - 2) > 0", "id = 1", "name ~ '('"}) {
+	using namespace std::string_view_literals;
+	for (const std::string_view where :
+	     {"id = 1"sv, "nosuch = 1"sv, "id ="sv, "repeat(repeat('a', 1000), 1000000) = name"sv, "id > 1"sv,
+	      "10 / (id - 2) > 0"sv, "id = 1"sv, "name ~ '('"sv, "id = 1\0 x"sv}) {
 		const auto added = evaluator.add_filter(role, *shape, where);
 		const auto* const fault = std::get_if<core::FilterFault>(&added);
-		note(std::string(where) + " -> " + (fault ? fault->code : "taken") + surroundings());
+		note(std::string(where.data()) + " -> " + (fault ? fault->code : "taken") + surroundings());
 	}
 	// Inside somebody else's unit, which must survive a bad filter.
 	pg::unit_of_work("outside", [&] {
@@ -88,6 +90,9 @@ void serve(const Task& task)
 		evaluator.end_batch();
 		note(line + surroundings());
 	}
+	const auto again = evaluator.add_filter(role, *shape, "10 / (id - 2) > 0");
+	note(std::to_string(evaluator.filters()) + " filters after one that failed was added again" + surroundings());
+	(void)again;
 }
 
 }  // namespace
