@@ -376,7 +376,11 @@ bool has_no_input(Oid type)
 
 }  // namespace
 
-void check_domains(Node* condition) { (void)check_domain_cast(condition, nullptr); }
+void check_domains(Node* condition)
+{
+	source = "";  // it may be gone
+	(void)check_domain_cast(condition, nullptr);
+}
 
 uint64_t constraint_changes()
 {
@@ -407,6 +411,7 @@ void check_condition(Node* condition, const char* text)
 	source = text;
 	(void)check_node(condition, nullptr);
 	(void)check_size(condition, nullptr);
+	source = "";
 }
 
 bool is_safe_to_read(Oid type)
