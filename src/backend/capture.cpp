@@ -6,6 +6,7 @@
 
 #include "backend/capture.hpp"
 #include "backend/json_output.hpp"
+#include "backend/row_record.hpp"
 #include "backend/table_cache.hpp"
 #include "backend/transaction_buffer.hpp"
 #include "pg/guard.hpp"
@@ -19,92 +20,8 @@ namespace plank::backend {
 
 namespace {
 
-// Scratch space for one record and for one former value; kept between rows, given back when a row made it large.
+// Scratch space for one record; kept between rows.
 StringInfoData record;
-StringInfoData former;
-constexpr int kLargestScratch = 1024 * 1024;
-
-void prepare_scratch(StringInfo scratch)
-{
-	if (unlikely(scratch->maxlen > kLargestScratch)) {
-		pfree(scratch->data);
-		*scratch = StringInfoData{};
-	}
-	if (unlikely(!scratch->data)) {
-		const MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-		initStringInfo(scratch);
-		MemoryContextSwitchTo(caller);
-	}
-	resetStringInfo(scratch);
-}
-
-void append_varint(StringInfo out, uint64_t value)
-{
-	enlargeStringInfo(out, core::kMaxVarint);
-	out->len += core::put_varint(out->data + out->len, value);
-}
-
-// Puts the length in front of what was appended after `start`; one byte was left for it there.
-void finish_counted(StringInfo out, int start)
-{
-	const int length = out->len - start - 1;
-	char bytes[core::kMaxVarint];
-	const int size = core::put_varint(bytes, static_cast<uint64_t>(length));
-	if (size > 1) {
-		enlargeStringInfo(out, size - 1);
-		memmove(out->data + start + size, out->data + start + 1, static_cast<size_t>(length));
-		out->len += size - 1;
-	}
-	memcpy(out->data + start, bytes, static_cast<size_t>(size));
-}
-
-void append_image(StringInfo out, const CapturedTable& table, TupleTableSlot* slot)
-{
-	slot_getsomeattrs(slot, table.last_number);
-	for (int i = 0; i < table.columns; ++i) {
-		const CapturedColumn& column = table.column[i];
-		const int start = out->len;
-		appendStringInfoChar(out, '\0');
-		if (!slot->tts_isnull[column.number - 1]) append_value(out, column.output, slot->tts_values[column.number - 1]);
-		finish_counted(out, start);
-	}
-}
-
-// The former JSON of every column whose JSON differs. Columns whose bytes are equal need no printing, and a TOASTed value
-// that the update left alone is never read.
-void append_differences(StringInfo out, const CapturedTable& table, TupleTableSlot* before, TupleTableSlot* after,
-                        int image_start)
-{
-	slot_getsomeattrs(before, table.last_number);
-	core::Reader image(std::string_view(out->data + image_start, static_cast<size_t>(out->len - image_start)));
-	prepare_scratch(&former);
-	int differences = 0;
-	// `out` grows only after the loop, so that the views into it stay good.
-	for (int i = 0; i < table.columns; ++i) {
-		const CapturedColumn& column = table.column[i];
-		const std::string_view now = image.counted();
-		const int at = column.number - 1;
-		const bool was_null = before->tts_isnull[at];
-		if (was_null && after->tts_isnull[at]) continue;
-		if (!was_null && !after->tts_isnull[at] &&
-		    datumIsEqual(before->tts_values[at], after->tts_values[at], column.by_value, column.length))
-			continue;
-		const int entry = former.len;
-		append_varint(&former, static_cast<uint64_t>(i));
-		const int start = former.len;
-		appendStringInfoChar(&former, '\0');
-		if (!was_null) append_value(&former, column.output, before->tts_values[at]);
-		const std::string_view then(former.data + start + 1, static_cast<size_t>(former.len - start - 1));
-		if (then == now) {
-			former.len = entry;
-			continue;
-		}
-		finish_counted(&former, start);
-		++differences;
-	}
-	append_varint(out, static_cast<uint64_t>(differences));
-	appendBinaryStringInfo(out, former.data, former.len);
-}
 
 // The command that made the change, which a nested trigger's firing order does not tell. Only heap tuples carry it.
 uint32_t command_of(const TriggerData& trigger)
@@ -161,10 +78,8 @@ bool capture_row(const TriggerData& trigger, const CapturedTrigger& captured)
 	append_varint(&record, shape);
 	if (tag != core::Tag::truncate) {
 		const bool updated = TRIGGER_FIRED_BY_UPDATE(trigger.tg_event);
-		const int start = record.len;
-		append_image(&record, table, updated && tag != core::Tag::left ? trigger.tg_newslot : trigger.tg_trigslot);
-		if (tag == core::Tag::update)
-			append_differences(&record, table, trigger.tg_trigslot, trigger.tg_newslot, start);
+		TupleTableSlot* const row = updated && tag != core::Tag::left ? trigger.tg_newslot : trigger.tg_trigslot;
+		append_row(&record, table, tag == core::Tag::update ? trigger.tg_trigslot : nullptr, row);
 	}
 	if (static_cast<uint64_t>(record.len) > core::kMostRecordBytes) return false;
 	records.add(command, record.data, static_cast<uint32_t>(record.len));

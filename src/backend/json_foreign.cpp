@@ -8,20 +8,10 @@
 #include "backend/json_value.hpp"
 #include "backend/output_settings.hpp"
 #include "pg/guard.hpp"
+#include "pg/value_text.hpp"
 
 namespace plank::backend {
 namespace {
-
-struct FunctionOutput : ValueOutput {
-	FmgrInfo function;
-	bool is_cast;  // to json, instead of an output function
-};
-
-// FmgrInfo keeps caches of the function called, so it changes while printing.
-FmgrInfo* function_of(const ValueOutput* output)
-{
-	return &const_cast<FunctionOutput*>(static_cast<const FunctionOutput*>(output))->function;
-}
 
 void append_cstring(StringInfo out, const char* text) { append_json_string(out, text, static_cast<int>(strlen(text))); }
 
@@ -62,8 +52,9 @@ void print_enum(StringInfo out, const ValueOutput*, Datum value)
 }
 
 // The text that a foreign function makes of `value`, as JSON.
-void append_foreign(StringInfo out, const FunctionOutput* output, Datum value)
+void append_foreign(StringInfo out, const ValueOutput* base, Datum value)
 {
+	const auto* const output = static_cast<const FunctionOutput*>(base);
 	const int level = enter_pg_catalog();
 	FmgrInfo* const function = function_of(output);
 	if (output->is_cast) {
@@ -111,54 +102,9 @@ void warn_once(const FunctionOutput* output, const ErrorData* error)
 	                  errhint("Mend the function. This warning comes once in a session.")));
 }
 
-void print_guarded(StringInfo out, const ValueOutput* base, Datum value)
+void print_guarded(StringInfo out, const ValueOutput* output, Datum value)
 {
-	const auto* const output = static_cast<const FunctionOutput*>(base);
-	const int start = out->len;
-	const MemoryContext memory = CurrentMemoryContext;
-	const ResourceOwner owner = CurrentResourceOwner;
-
-	BeginInternalSubTransaction(nullptr);
-	MemoryContextSwitchTo(memory);
-	ErrorData* error = nullptr;
-	try {
-		pg::call([&] {
-			append_foreign(out, output, value);
-			ReleaseCurrentSubTransaction();
-		});
-	} catch (const pg::Error& failure) {
-		error = failure.data();
-	}
-	if (error) RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(memory);
-	CurrentResourceOwner = owner;
-	// A function with a SET clause has put the writer's settings back at its end.
-	pin_output_settings();
-	if (likely(!error)) return;
-
-	out->len = start;
-	append_raw(out, "null", 4);
-	if (ends_statement(error)) ReThrowError(error);
-	warn_once(output, error);
-	FreeErrorData(error);
-}
-
-bool prints_names_by_search_path(Oid type)
-{
-	switch (type) {
-		case REGCLASSOID:
-		case REGCOLLATIONOID:
-		case REGCONFIGOID:
-		case REGDICTIONARYOID:
-		case REGOPERATOROID:
-		case REGOPEROID:
-		case REGPROCEDUREOID:
-		case REGPROCOID:
-		case REGTYPEOID:
-			return true;
-		default:
-			return false;
-	}
+	if (!print_safely(append_foreign, out, output, value)) append_raw(out, "null", 4);
 }
 
 bool is_plain_internal_function(Oid function)
@@ -170,23 +116,6 @@ bool is_plain_internal_function(Oid function)
 	                      heap_attisnull(tuple, Anum_pg_proc_proconfig, nullptr);
 	ReleaseSysCache(tuple);
 	return is_plain;
-}
-
-// Whether the type's output function runs nothing but PostgreSQL's own code, and none that looks at search_path.
-bool is_trusted(Oid declared)
-{
-	check_stack_depth();
-	const Oid type = getBaseType(declared);
-	if (type < FirstNormalObjectId) return !prints_names_by_search_path(type);
-	if (const Oid element = get_element_type(type); OidIsValid(element)) return is_trusted(element);
-	if (const Oid subtype = get_range_subtype(type); OidIsValid(subtype)) return is_trusted(subtype);
-	if (const Oid range = get_multirange_range(type); OidIsValid(range)) return is_trusted(range);
-	if (type_is_rowtype(type)) return false;
-
-	Oid function;
-	bool is_varlena;
-	getTypeOutputInfo(type, &function, &is_varlena);
-	return is_plain_internal_function(function);
 }
 
 // The explicit cast function to json that to_jsonb would call, for types that did not come with PostgreSQL.
@@ -203,7 +132,60 @@ bool is_text_output(const FmgrInfo& function)
 	return function.fn_addr == textout || function.fn_addr == varcharout || function.fn_addr == bpcharout;
 }
 
+bool prints_names_by_search_path(Oid type)
+{
+	return pg::prints_as_name(type) && type != REGROLEOID && type != REGNAMESPACEOID;
+}
+
 }  // namespace
+
+bool print_safely(Printer print, StringInfo out, const ValueOutput* output, Datum value)
+{
+	const int start = out->len;
+	const MemoryContext memory = CurrentMemoryContext;
+	const ResourceOwner owner = CurrentResourceOwner;
+
+	BeginInternalSubTransaction(nullptr);
+	MemoryContextSwitchTo(memory);
+	ErrorData* error = nullptr;
+	try {
+		pg::call([&] {
+			print(out, output, value);
+			ReleaseCurrentSubTransaction();
+		});
+	} catch (const pg::Error& failure) {
+		error = failure.data();
+	}
+	if (error) RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(memory);
+	CurrentResourceOwner = owner;
+	// A function with a SET clause has put the writer's settings back at its end.
+	pin_output_settings();
+	if (likely(!error)) return true;
+
+	out->len = start;
+	if (ends_statement(error)) ReThrowError(error);
+	warn_once(static_cast<const FunctionOutput*>(output), error);
+	FreeErrorData(error);
+	return false;
+}
+
+// Whether the type's output function runs nothing but PostgreSQL's own code, and none that looks at search_path.
+bool is_trusted_output(Oid declared)
+{
+	check_stack_depth();
+	const Oid type = getBaseType(declared);
+	if (const Oid element = get_element_type(type); OidIsValid(element)) return is_trusted_output(element);
+	if (type < FirstNormalObjectId) return !prints_names_by_search_path(type);
+	if (const Oid subtype = get_range_subtype(type); OidIsValid(subtype)) return is_trusted_output(subtype);
+	if (const Oid range = get_multirange_range(type); OidIsValid(range)) return is_trusted_output(range);
+	if (type_is_rowtype(type)) return false;
+
+	Oid function;
+	bool is_varlena;
+	getTypeOutputInfo(type, &function, &is_varlena);
+	return is_plain_internal_function(function);
+}
 
 ValueOutput* resolve_function(Oid type, MemoryContext context)
 {
@@ -229,7 +211,7 @@ ValueOutput* resolve_function(Oid type, MemoryContext context)
 		output->print = print_text;  // citext and its like
 	else if (prints_names_by_search_path(type))
 		output->print = print_in_pg_catalog;
-	else if (is_trusted(type))
+	else if (is_trusted_output(type))
 		output->print = print_by_function;
 	else
 		output->print = print_guarded;

@@ -24,10 +24,14 @@ struct ValueOutput;
 // changes. May ereport.
 ValueOutput* resolve_value_output(Oid type, MemoryContext context);
 
+// How values of `type` are printed as the text that stands beside their JSON (pg/value_text.hpp), for types that need
+// one. Their output writes nothing for a value whose JSON says it all. May ereport.
+ValueOutput* resolve_text_output(Oid type, MemoryContext context);
+
 // Numbers of the values that this output prints.
 Numbers numbers_of(const ValueOutput* output);
 
-// Appends `value` (never null) as JSON text: UTF-8 whatever the database's encoding, without NUL bytes, and without raw
+// Appends `value` (never null) as JSON text (or what stands beside it): UTF-8 whatever the database's encoding, without NUL bytes, and without raw
 // control characters but for the marks of Numbers::nested and white space in verbatim json. Allocates scratch memory in
 // CurrentMemoryContext, which the caller resets per row. May ereport, but only for what is beyond help (out of memory,
 // corrupt data, cancel): a type's output function that fails gives null and a WARNING once a session instead. JSON that

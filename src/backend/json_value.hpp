@@ -72,6 +72,25 @@ ValueOutput* resolve_composite(Oid type, MemoryContext context);
 // json_foreign.cpp: every type that has no printer of its own.
 ValueOutput* resolve_function(Oid type, MemoryContext context);
 
+// A value printed by a function of its type.
+struct FunctionOutput : ValueOutput {
+	FmgrInfo function;
+	bool is_cast;  // to json, instead of an output function
+};
+
+// FmgrInfo keeps caches of the function called, so it changes while printing.
+inline FmgrInfo* function_of(const ValueOutput* output)
+{
+	return &const_cast<FunctionOutput*>(static_cast<const FunctionOutput*>(output))->function;
+}
+
+// Whether the type's output function runs nothing but PostgreSQL's own code, and none that looks at search_path.
+bool is_trusted_output(Oid type);
+
+// Prints a FunctionOutput's value in a subtransaction. False when the function failed: then `out` is as it was, and the
+// session has been warned once.
+bool print_safely(Printer print, StringInfo out, const ValueOutput* output, Datum value);
+
 // Room for `needed` more bytes and a terminator, at the end of what `out` holds. Beyond PostgreSQL's 1 GB for one
 // string it ereports program_limit_exceeded and leaves `out` as it was.
 inline char* reserve(StringInfo out, size_t needed)

@@ -119,7 +119,8 @@ std::string encode_shape(const pg::TableDescription& description, const std::str
 	shape.relation = description.relation;
 	shape.table = description.name;
 	for (const pg::ColumnDescription& column : description.columns)
-		shape.columns.push_back({column.name, column.type, static_cast<core::Numbers>(column.numbers)});
+		shape.columns.push_back(
+		    {column.name, column.type, static_cast<core::Numbers>(column.numbers), column.with_text});
 	shape.key = description.key;
 	shape.notify = notify;
 	return shape.encode();
@@ -141,6 +142,7 @@ void work_out(CapturedTable& table, Relation leaf, const Trigger& trigger, Oid r
 		auto* columns = static_cast<CapturedColumn*>(
 		    MemoryContextAllocZero(memory, sizeof(CapturedColumn) * (description.columns.size() + 1)));
 		AttrNumber last = 0;
+		int texts = 0;
 		for (size_t i = 0; i < description.columns.size(); ++i) {
 			AttrNumber number = description.columns[i].number;
 			if (root_oid != RelationGetRelid(leaf)) {
@@ -156,6 +158,10 @@ void work_out(CapturedTable& table, Relation leaf, const Trigger& trigger, Oid r
 			columns[i].length = attribute->attlen;
 			columns[i].by_value = attribute->attbyval;
 			columns[i].output = resolve_value_output(attribute->atttypid, memory);
+			if (description.columns[i].with_text) {
+				columns[i].text = resolve_text_output(attribute->atttypid, memory);
+				++texts;
+			}
 			if (number > last) last = number;
 		}
 		auto* bytes = static_cast<char*>(MemoryContextAlloc(memory, shape.size() + 1));
@@ -167,6 +173,7 @@ void work_out(CapturedTable& table, Relation leaf, const Trigger& trigger, Oid r
 		table.leaf = RelationGetRelid(leaf);
 		table.root = root_oid;
 		table.columns = static_cast<int>(description.columns.size());
+		table.texts = texts;
 		table.last_number = last;
 		table.column = columns;
 		table.shape = bytes;

@@ -20,6 +20,7 @@ struct CapturedColumn {
 	int16 length;
 	bool by_value;
 	const ValueOutput* output;
+	const ValueOutput* text;  // null for most: see resolve_text_output
 };
 
 struct CapturedTable {
@@ -27,6 +28,7 @@ struct CapturedTable {
 	Oid root;  // the tracked table
 	bool valid;
 	int columns;
+	int texts;  // columns with `text`
 	AttrNumber last_number;
 	CapturedColumn* column;
 	const char* shape;  // encoded, for the transaction's head

@@ -7,7 +7,8 @@
 // - add_filter stands alone, or inside a unit of work that somebody else has open; it leaves such a unit open and sound
 //   whether it succeeds or not.
 // - begin_batch, any number of evaluate, end_batch: nothing else may use the database between them. They open and end a
-//   unit of work when none is open. Make batches short (one slice of a turn): they hold a snapshot.
+//   unit of work when none is open, and none at all when no change is of a table with filters. Make batches short (one
+//   slice of a turn): they hold a snapshot.
 // - What `evaluate` puts out is good until its next call.
 // - Nothing throws for what a filter does. pg::Error or std::bad_alloc may come out when the server itself is in trouble
 //   (shutdown, memory); then the batch is over and the filters are as before.
@@ -60,6 +61,8 @@ class Evaluator {
  public:
 	// Checks and compiles `where` (UTF-8) over the table's rows as `role` may read them. Equal conditions of a role, by
 	// their parsed tree, get one id, and every success counts one reference. `shape`: the table as the catalog has it now.
+	// 55P03: DDL holds the table, ask again soon. What the server took longer for than one evaluation may last, or would
+	// need too much memory for, is 53400.
 	virtual std::variant<FilterId, FilterFault> add_filter(const std::string& role, const Shape& shape,
 	                                                       std::string_view where) = 0;
 	// One more reference to a filter that has some.

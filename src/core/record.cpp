@@ -101,23 +101,33 @@ bool next_record(Reader& reader, Record& record) noexcept
 
 namespace {
 
-// Walks a change's columns, so that rendering need not check.
+// Walks what follows: n, and so many pairs of a number below `limit` and bytes.
+bool check_pairs(Reader& reader, size_t limit)
+{
+	const uint64_t pairs = reader.varint();
+	if (pairs > limit) return false;
+	for (uint64_t i = 0; i < pairs; ++i) {
+		if (reader.varint() >= limit) return false;
+		reader.counted();
+	}
+	return true;
+}
+
+// Walks a change's columns, so that whoever reads them need not check.
 bool check_change(const Record& record, const std::vector<ShapePtr>& shapes)
 {
 	if (record.shape >= shapes.size() || !shapes[record.shape]) return false;
 	if (record.op == Op::truncate) return record.image.empty();
-	const size_t columns = shapes[record.shape]->columns.size();
+	const Shape& shape = *shapes[record.shape];
+	const size_t columns = shape.columns.size(), texts = shape.texts.size();
+	const bool updated = record.op == Op::update;
 	Reader reader(record.image);
 	for (size_t i = 0; i < columns; ++i)
 		reader.counted();
-	if (record.op == Op::update) {
-		const uint64_t differences = reader.varint();
-		if (differences > columns) return false;
-		for (uint64_t i = 0; i < differences; ++i) {
-			if (reader.varint() >= columns) return false;
-			reader.counted();
-		}
-	}
+	if (updated && !check_pairs(reader, columns)) return false;
+	for (size_t i = 0; i < texts; ++i)
+		reader.counted();
+	if (updated && texts > 0 && !check_pairs(reader, texts)) return false;
 	return reader.ok() && reader.done();
 }
 

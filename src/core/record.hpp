@@ -3,9 +3,12 @@
 //
 //   body    := varint(shapes) counted(shape)* record*
 //   record  := tag counted(content)
-//   content of a change  := varint(shape number) image [differences]
+//   content of a change  := varint(shape number) image [differences] [texts]
 //     image       := counted(JSON of a column)*      one per column of the shape; empty: null
 //     differences := varint(n) (varint(column) counted(JSON of the former value))*     updates only
+//     texts       := counted(text)* [varint(n) (varint(text column) counted(former text))*]    shapes with texts only:
+//                    one per column with_text; after an update the former ones that differ. What stands in a text is
+//                    between the capture side and whoever rebuilds values (pg/value_text.hpp)
 //   content of a message := counted(channel) payload
 //   content of a reset   := varint(relation) reason
 //   content of lost      := varint(relation)*        none: all tables

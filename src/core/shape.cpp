@@ -8,6 +8,9 @@ namespace plank::core {
 
 namespace {
 
+// Beside the two bits of `numbers`.
+constexpr uint64_t kWithText = 4;
+
 std::string encode_identity(const Shape& shape)
 {
 	std::string out;
@@ -17,7 +20,7 @@ std::string encode_identity(const Shape& shape)
 	for (const Column& column : shape.columns) {
 		append_counted(out, column.name);
 		append_counted(out, column.type);
-		append_varint(out, static_cast<uint64_t>(column.numbers));
+		append_varint(out, static_cast<uint64_t>(column.numbers) | (column.with_text ? kWithText : 0));
 	}
 	append_varint(out, shape.key.size());
 	for (uint32_t index : shape.key)
@@ -48,9 +51,11 @@ std::shared_ptr<const Shape> Shape::decode(std::string_view bytes)
 		Column column;
 		column.name = reader.counted();
 		column.type = reader.counted();
-		const uint64_t numbers = reader.varint();
+		const uint64_t kind = reader.varint();
+		const uint64_t numbers = kind & ~kWithText;
 		if (numbers > 2) return nullptr;
 		column.numbers = static_cast<Numbers>(numbers);
+		column.with_text = (kind & kWithText) != 0;
 		shape->columns.push_back(std::move(column));
 	}
 	const uint64_t keys = reader.varint();
@@ -74,8 +79,10 @@ void Shape::derive()
 	member.clear();
 	in_key.assign(columns.size(), false);
 	has_numbers = false;
+	texts.clear();
 	columns_json = "[";
 	for (const Column& column : columns) {
+		if (column.with_text) texts.push_back(static_cast<uint32_t>(member.size()));
 		std::string name;
 		append_json_string(name, column.name);
 		if (columns_json.size() > 1) columns_json += ',';

@@ -21,6 +21,7 @@ struct Column {
 	std::string name;  // UTF-8, exact
 	std::string type;  // as format_type prints it
 	Numbers numbers = Numbers::none;
+	bool with_text = false;  // changes carry its values as text too: its JSON does not tell all of them apart
 };
 
 struct Shape {
@@ -37,7 +38,8 @@ struct Shape {
 	std::string key_names_json;  // ["id"] or null
 	std::string columns_json;    // [{"name":"id","type":"bigint"}]
 	bool has_numbers = false;
-	std::string identity;  // the encoded bytes without `notify`: equal shapes have equal identities
+	std::vector<uint32_t> texts;  // indexes of the columns with_text, rising
+	std::string identity;         // the encoded bytes without `notify`: equal shapes have equal identities
 
 	void derive();
 	std::string encode() const;

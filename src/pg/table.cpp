@@ -6,6 +6,7 @@
 
 #include "pg/encoding.hpp"
 #include "pg/guard.hpp"
+#include "pg/value_text.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -80,6 +81,7 @@ struct PlainColumn {
 	char* name;
 	char* type;
 	NumberPlace numbers;
+	bool with_text;
 	int key_place;  // -1 when it is no key column
 };
 
@@ -159,6 +161,7 @@ PlainTable* describe(Relation relation, const char* columns)
 		column.name = utf8_of(NameStr(attribute->attname));
 		column.type = utf8_of(type_name(attribute->atttypid, attribute->atttypmod));
 		column.numbers = find_number_place(attribute->atttypid);
+		column.with_text = text_need(attribute->atttypid) != TextNeed::never;
 		column.key_place = key_place;
 	}
 	return table;
@@ -186,6 +189,7 @@ TableDescription describe_table(Relation relation, const char* columns)
 		column.type_oid = from.type_oid;
 		column.number = from.number;
 		column.numbers = from.numbers;
+		column.with_text = from.with_text;
 		if (from.key_place >= 0) table.key[static_cast<size_t>(from.key_place)] = static_cast<uint32_t>(i);
 		table.columns.push_back(std::move(column));
 	}

@@ -24,6 +24,7 @@ struct ColumnDescription {
 	Oid type_oid = InvalidOid;
 	AttrNumber number = 0;
 	NumberPlace numbers = NumberPlace::none;
+	bool with_text = false;  // its JSON does not tell all values apart (pg/value_text.hpp)
 };
 
 struct TableDescription {

@@ -8,6 +8,7 @@ extern "C" {
 #include "access/transam.h"
 #include "access/tupdesc.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_conversion.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_language_d.h"

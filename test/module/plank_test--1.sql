@@ -175,3 +175,92 @@ CREATE FUNCTION plank_test.oldest_first_message() RETURNS pg_catalog.pg_lsn
 -- preloaded before Plank: its callback is then called last.
 CREATE FUNCTION plank_test.fail_release() RETURNS pg_catalog.void
 	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'plank_test_fail_release';
+-- What the server says to a condition over the table, of which these columns are tracked (none: all), or null when it
+-- takes it.
+CREATE FUNCTION plank_test.filter_fault(relation pg_catalog.regclass, condition pg_catalog.text,
+	role pg_catalog.name DEFAULT current_user, columns pg_catalog.text DEFAULT '') RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_filter_fault';
+
+-- How the worker judges each row's insert, delete, and update from the row before it, by all conditions at once. Rows
+-- that pass neither before nor after are left out. `one_turn`: all in one turn of the worker, else each in its own.
+-- `meanwhile`: a statement to run when the conditions have been added.
+CREATE FUNCTION plank_test.filter_verdicts(relation pg_catalog.regclass, conditions pg_catalog.text[],
+	role pg_catalog.name DEFAULT current_user, one_turn pg_catalog.bool DEFAULT false,
+	meanwhile pg_catalog.text DEFAULT '', OUT filter pg_catalog.int4, OUT op "char", OUT number pg_catalog.int4,
+	OUT before pg_catalog.bool, OUT after pg_catalog.bool, OUT failure pg_catalog.text) RETURNS SETOF record
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_filter_verdicts';
+
+-- The same by PostgreSQL itself, over the rows where they lie.
+CREATE FUNCTION plank_test.filter_expected(relation pg_catalog.regclass, conditions pg_catalog.text[])
+	RETURNS TABLE (filter pg_catalog.int4, op "char", number pg_catalog.int4, before pg_catalog.bool, after pg_catalog.bool)
+	LANGUAGE plpgsql VOLATILE STRICT
+	SET DateStyle = 'ISO, MDY'
+	SET TimeZone = 'UTC'
+	SET IntervalStyle = 'postgres'
+	SET bytea_output = 'hex'
+	SET extra_float_digits = 1
+	SET lc_monetary = 'C'
+	AS $$
+BEGIN
+	FOR i IN 1 .. pg_catalog.array_length(conditions, 1) LOOP
+		RETURN QUERY EXECUTE pg_catalog.format($query$
+			WITH judged AS MATERIALIZED (
+				SELECT pg_catalog.row_number() OVER (ORDER BY ctid)::pg_catalog.int4 AS number, (%s) IS TRUE AS passes
+				FROM ONLY %s),
+			pairs AS (SELECT number, passes, pg_catalog.lag(passes) OVER (ORDER BY number) AS passed FROM judged)
+			SELECT %s, 'I'::"char", number, false, true FROM pairs WHERE passes
+			UNION ALL SELECT %3$s, 'D', number, true, false FROM pairs WHERE passes
+			UNION ALL SELECT %3$s, 'U', number, passed, passes FROM pairs WHERE passed IS NOT NULL AND (passed OR passes)
+			$query$, conditions[i], relation, i);
+	END LOOP;
+END $$;
+
+-- Where the two differ.
+CREATE FUNCTION plank_test.filter_mismatches(relation pg_catalog.regclass, conditions pg_catalog.text[])
+	RETURNS SETOF pg_catalog.text LANGUAGE plpgsql VOLATILE STRICT AS $$
+BEGIN
+	RETURN QUERY WITH v AS MATERIALIZED (SELECT * FROM plank_test.filter_verdicts(relation, conditions)),
+		e AS MATERIALIZED (SELECT * FROM plank_test.filter_expected(relation, conditions))
+	SELECT pg_catalog.format('%s: %s of row %s: worker %s %s %s, PostgreSQL %s %s', conditions[coalesce(v.filter, e.filter)],
+		coalesce(v.op, e.op), coalesce(v.number, e.number), v.before, v.after, v.failure, e.before, e.after)
+	FROM v FULL JOIN e ON v.filter = e.filter AND v.op = e.op AND v.number = e.number
+	WHERE v.failure IS NOT NULL OR (v.before, v.after) IS DISTINCT FROM (e.before, e.after);
+END $$;
+
+-- Null when the value that the worker makes of what capture writes has the very same bytes.
+CREATE FUNCTION plank_test.round_trip(anyelement) RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_round_trip';
+CREATE FUNCTION plank_test.round_trip_of(expression pg_catalog.text) RETURNS pg_catalog.text
+	LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+	result pg_catalog.text;
+BEGIN
+	EXECUTE pg_catalog.format('SELECT plank_test.round_trip(%s)', expression) INTO result;
+	RETURN expression OPERATOR(pg_catalog.||) ' -> ' OPERATOR(pg_catalog.||) result;
+END $$;
+
+-- How many filters the conditions become.
+CREATE FUNCTION plank_test.filter_sharing(relation pg_catalog.regclass, conditions pg_catalog.text[],
+	role pg_catalog.name DEFAULT current_user) RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_filter_sharing';
+
+-- Figures of `count` filters (%s in the condition becomes 1, 2, ...) and `rounds` passes over the table's changes.
+CREATE FUNCTION plank_test.filter_benchmark(relation pg_catalog.regclass, condition pg_catalog.text,
+	count pg_catalog.int4, rounds pg_catalog.int4) RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_filter_benchmark';
+
+-- The columns of a table that changes carry as text too.
+CREATE FUNCTION plank_test.texts(relation pg_catalog.regclass) RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_texts';
+
+-- How filters fare when a statement changes their table: the rows that pass among those written before it; what another
+-- look at the table ends; then the rows that pass as they are now, and those written before once more.
+CREATE FUNCTION plank_test.filter_after(relation pg_catalog.regclass, conditions pg_catalog.text[],
+	statement pg_catalog.text) RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_filter_after';
+
+-- Has a background worker try the evaluator outside any transaction, over a table that has been committed, and note what it
+-- finds.
+CREATE TABLE plank_test.noted (line pg_catalog.text);
+CREATE FUNCTION plank_test.run_filter_worker(relation pg_catalog.regclass) RETURNS pg_catalog.void
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_run_filter_worker';

@@ -29,6 +29,22 @@ sub sent
 	return pack 'H*', $hex;
 }
 
+# What the worker makes of it again, when that differs: nothing for every value, also where U+FFFD was sent.
+sub lost
+{
+	my ($database, @expressions) = @_;
+	return join "\n", grep { $_ ne "" } map { $node->safe_psql($database,
+		"SET client_encoding = 'SQL_ASCII'; SELECT plank_test.round_trip(v) FROM (SELECT $_ AS v) x WHERE plank_test.round_trip(v) IS NOT NULL") } @expressions;
+}
+
+# Where worker and PostgreSQL differ over a column of these texts.
+sub misjudged
+{
+	my ($database, $values, $conditions) = @_;
+	return $node->safe_psql($database, "SET client_encoding = 'SQL_ASCII'; CREATE TABLE judged AS SELECT v FROM unnest(ARRAY[$values]) v;
+		SELECT plank_test.filter_mismatches('judged', ARRAY[$conditions]); DROP TABLE judged");
+}
+
 my $bad = "\xEF\xBF\xBD";
 
 database('latin1', 'LATIN1');
@@ -68,6 +84,14 @@ is(sent('win1252', q{E'\\x80\\x81\\x41'::text}), qq{"\xE2\x82\xAC${bad}A"}, 'a b
 database('mule', 'MULE_INTERNAL');
 is(sent('mule', q{E'a"\\x81\\xe9b\\n'::text}), qq{"a\\"${bad}b\\n"}, 'an encoding without a conversion to UTF-8');
 is(sent('mule', q{E'["\\x81\\xe9"]'::json}), qq(["$bad"]), 'its json');
+
+is(lost('latin1', q{E'caf\\xe9'::text}, q{E'\\x80\\x9f\\xff'::varchar}, q{E'\\xe9'::name}, q{E'"\\xe9"'::json}, q{E'"\\xe9"'::jsonb}, q{E'<a>\\xe9</a>'::xml},
+	q{ARRAY[E'\\xe9']}, q{E'\\xe9'::tsvector}, q{'plain'::text}, q{''::text}, qq{'\xe9'::"t\xe9"}), '', 'LATIN1 values come back');
+is(lost('ascii', q{E'a\\xff\\xfeb"\\xe9'::text}, q{E'\\xc0\\x80'::bpchar}, q{E'["\\xe9"]'::json}, q{E'{"\\xe9": 1}'::jsonb}, q{ARRAY[E'\\xff'::varchar, NULL]}), '', 'bytes in SQL_ASCII do');
+is(lost('eucjp', q{E'a\\xa9\\xa1b'::text}, q{repeat(E'\\xa4\\xa2', 3000)}), '', 'characters that Unicode lacks do');
+is(lost('win1252', q{E'\\x80\\x81\\x41'::text}), '', 'bytes without a character do');
+is(lost('mule', q{E'a"\\x81\\xe9b\\n'::text}, q{E'["\\x81\\xe9"]'::json}), '', 'an encoding without a conversion does');
+is(misjudged('latin1', q{E'\\xe9', 'e', E'\\xc9x'}, q{E'v = \\'\\xe9\\'', E'v LIKE \\'\\xc9%\\'', 'length(v) = 1', E'v IN (\\'\\xe9\\', \\'e\\')'}), '', 'conditions in LATIN1');
 
 $node->stop;
 unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'nothing crashed');

@@ -108,5 +108,21 @@ TEST(Shape, NumbersOutOfRangeAreNoShape)
 	EXPECT_FALSE(Shape::decode(bytes(uint64_t{1} << 60, 0, 1, 0)));
 }
 
+TEST(Shape, SaysWhichColumnsCarryText)
+{
+	Shape shape =
+	    test::shape_of(7, "public.t", {{"id", "bigint", Numbers::scalar}, {"a", "integer[]"}, {"b", "text"}}, {0});
+	const std::string plain = shape.encode();
+	shape.columns[0].with_text = shape.columns[1].with_text = true;
+	const ShapePtr read = Shape::decode(shape.encode());
+	ASSERT_TRUE(read);
+	EXPECT_EQ(read->texts, (std::vector<uint32_t>{0, 1}));
+	EXPECT_EQ(read->columns[0].numbers, Numbers::scalar);
+	EXPECT_TRUE(read->columns[1].with_text);
+	EXPECT_FALSE(read->columns[2].with_text);
+	EXPECT_NE(read->identity, Shape::decode(plain)->identity);
+	EXPECT_TRUE(Shape::decode(plain)->texts.empty());
+}
+
 }  // namespace
 }  // namespace plank::core

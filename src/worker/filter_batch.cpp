@@ -1,0 +1,168 @@
+// Judging changes, and what becomes of filters that fail. Runs in the worker.
+#include "worker/filter_evaluator.hpp"
+
+#include "pg/encoding.hpp"
+
+namespace plank::worker {
+
+namespace {
+
+std::string sqlstate_text(int sqlstate) { return unpack_sql_state(sqlstate); }
+
+// What protocol.md rule 9 calls what PostgreSQL says of a condition.
+const char* code_of(int sqlstate)
+{
+	switch (sqlstate) {
+		case ERRCODE_UNDEFINED_COLUMN:
+		case ERRCODE_UNDEFINED_TABLE:
+		case ERRCODE_LOCK_NOT_AVAILABLE:
+		case ERRCODE_QUERY_CANCELED:
+		case ERRCODE_INTERNAL_ERROR:
+			return nullptr;
+		case ERRCODE_FEATURE_NOT_SUPPORTED:
+		case ERRCODE_GROUPING_ERROR:
+		case ERRCODE_WINDOWING_ERROR:
+		case ERRCODE_INSUFFICIENT_PRIVILEGE:
+			return "0A000";
+		default:
+			break;
+	}
+	const int category = ERRCODE_TO_CATEGORY(sqlstate);
+	if (category == ERRCODE_PROGRAM_LIMIT_EXCEEDED || category == ERRCODE_INSUFFICIENT_RESOURCES) return "53400";
+	return "42601";
+}
+
+std::string utf8(const char* text) { return text ? pg::to_utf8(text) : std::string(); }
+
+}  // namespace
+
+// Frees the error; once its subtransaction is over, for it may look at the catalog. `adding`: the filter is being added, so the client is told a code of the protocol.
+core::FilterFault FilterEvaluator::fault_of(pg::Error& error, filter_timer::Stop stop, bool adding) const
+{
+	core::FilterFault fault;
+	const ErrorData* const data = error.data();
+	fault.sqlstate = sqlstate_text(data->sqlerrcode);
+	if (data->sqlerrcode == ERRCODE_QUERY_CANCELED && stop != filter_timer::Stop::none) {
+		fault.code = fault.sqlstate = "53400";
+		switch (stop) {
+			case filter_timer::Stop::memory:
+				fault.message = "the filter needs more than " + std::to_string(limits_.memory / 1024 / 1024) + " MB";
+				break;
+			case filter_timer::Stop::budget:
+				fault.message = "the filter takes too much of the server's time";
+				break;
+			default:
+				fault.message = "the filter takes longer than " + std::to_string(limits_.evaluation_ms) + " ms";
+		}
+		fault.hint = "Write a simpler condition.";
+		error.release();
+		return fault;
+	}
+	const char* const code = adding ? code_of(data->sqlerrcode) : nullptr;
+	fault.code = code ? code : fault.sqlstate;
+	fault.message = utf8(data->message);
+	fault.detail = utf8(data->detail);
+	fault.hint = utf8(data->hint);
+	fault.position = data->cursorpos;
+	error.release();
+	return fault;
+}
+
+core::FilterFault FilterEvaluator::recover(FilterUnit& unit, pg::Error& error, bool adding) const
+{
+	const filter_timer::Stop stop = filter_timer::take_stop();
+	unit.renew();
+	return fault_of(error, stop, adding);
+}
+
+void FilterEvaluator::begin_turn() noexcept { filter_timer::begin_turn(); }
+
+// The unit opens with the first change of a table that has filters: many batches have none.
+void FilterEvaluator::begin_batch() {}
+
+void FilterEvaluator::end_batch()
+{
+	unit_.close();
+	if (execution_.row) MemoryContextReset(execution_.row);
+}
+
+void FilterEvaluator::evaluate(const core::Shape& shape, const core::Record& change, core::Verdicts& verdicts)
+{
+	verdicts.passed.clear();
+	verdicts.failed.clear();
+	const auto found = tables_.find(shape.relation);
+	if (found == tables_.end() || change.op == core::Op::truncate) return;
+	if (!unit_.is_open()) unit_.open(limits_, execution_.context->ecxt_per_tuple_memory);
+	row_.read(change, shape);
+	MemoryContextReset(execution_.row);
+	++change_;
+	for (const auto& table : found->second) {
+		table->prepare(shape, row_, change.op, change_);
+		find(*table, verdicts);
+		run(*table, verdicts);
+	}
+}
+
+void FilterEvaluator::fail(core::FilterId id, const core::FilterFault& fault, core::Verdicts& verdicts)
+{
+	Filter& filter = filters_[id];
+	if (filter.failed) return;
+	filter.failed = true;
+	forget_signature(id);
+	verdicts.failed.push_back({id, fault});
+}
+
+// Whether the server was asked to cancel something: not the filter's fault, so it is tried again.
+bool FilterEvaluator::is_foreign_cancel(const core::FilterFault& fault) { return fault.sqlstate == "57014"; }
+
+void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
+{
+	for (;;) {
+		try {
+			filter_timer::run_for_all();
+			pg::call([&] {
+				error_context_stack = nullptr;
+				table.find(filters_);
+			});
+			return;
+		} catch (pg::Error& error) {
+			const core::FilterFault fault = recover(unit_, error, false);
+			if (is_foreign_cancel(fault)) continue;
+			std::vector<uint32_t> failed;
+			table.skip_index(failed);
+			for (const uint32_t id : failed)
+				fail(id, fault, verdicts);
+		}
+	}
+}
+
+void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
+{
+	const std::vector<uint32_t>& candidates = table.candidates();
+	at_ = 0;
+	while (at_ < candidates.size()) {
+		try {
+			pg::call([&] {
+				error_context_stack = nullptr;
+				for (; at_ < candidates.size(); ++at_) {
+					Filter& filter = filters_[candidates[at_]];
+					if (filter.failed) continue;
+					filter_timer::run(&filter.charge);
+					core::Verdict verdict = table.run(filter);
+					verdict.filter = candidates[at_];
+					if (verdict.before || verdict.after) verdicts.passed.push_back(verdict);
+				}
+			});
+		} catch (pg::Error& error) {
+			const core::FilterFault fault = recover(unit_, error, false);
+			Filter& filter = filters_[candidates[at_]];
+			table.mend(filter);
+			if (is_foreign_cancel(fault)) continue;
+			fail(candidates[at_], fault, verdicts);
+			++at_;
+		}
+	}
+	filter_timer::run(nullptr);
+}
+
+}  // namespace plank::worker

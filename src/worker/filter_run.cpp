@@ -1,0 +1,168 @@
+// Running a table's filters against a change: rebuilding the columns that they look at, asking the indexes, evaluating
+// the rest. Runs in the worker, in a FilterUnit.
+#include "worker/filter_table.hpp"
+
+namespace plank::worker {
+
+namespace {
+
+constexpr int kAfterSlot = 0, kBeforeSlot = 1;
+
+}  // namespace
+
+void FilterTable::prepare(const core::Shape& shape, const core::Row& row, core::Op op, uint64_t change)
+{
+	if (bound_ != shape.identity) bind(shape);
+	row_ = &row;
+	op_ = op;
+	images_ = op == core::Op::insert ? kAfter : op == core::Op::remove ? kBefore : kAfter | kBefore;
+	change_ = change;
+	next_index_ = 0;
+	candidates_.clear();
+}
+
+void FilterTable::bind(const core::Shape& shape)
+{
+	for (TableColumn& column : columns_) {
+		column.in_shape = -1;
+		if (column.name.empty()) continue;
+		for (size_t i = 0; i < shape.columns.size(); ++i)
+			if (shape.columns[i].name == column.name && shape.columns[i].type == column.type)
+				column.in_shape = static_cast<int>(i);
+	}
+	bound_ = shape.identity;
+}
+
+// Puts a column's value into a slot. May ereport.
+void FilterTable::read_column(int which, AttrNumber number)
+{
+	TableColumn& column = columns_[static_cast<size_t>(number - 1)];
+	if (column.read[which] == change_) return;
+	if (column.in_shape < 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		                errmsg("column \"%s\" was another one when the row was written",
+		                       NameStr(TupleDescAttr(descriptor_, number - 1)->attname))));
+	const auto at = static_cast<size_t>(column.in_shape);
+	const bool former = op_ == core::Op::update && which == kBeforeSlot;
+	TupleTableSlot* const slot = slots_[which];
+	if (former && !row_->differs(at)) {
+		read_column(kAfterSlot, number);
+		slot->tts_values[number - 1] = slots_[kAfterSlot]->tts_values[number - 1];
+		slot->tts_isnull[number - 1] = slots_[kAfterSlot]->tts_isnull[number - 1];
+		column.read[which] = change_;
+		return;
+	}
+	if (!column.resolved) {
+		resolve_input(&column.input, TupleDescAttr(descriptor_, number - 1)->atttypid, memory_);
+		column.resolved = true;
+	}
+	const core::ColumnImage& image = former ? row_->before(at) : row_->now(at);
+	slot->tts_isnull[number - 1] = image.is_null();
+	if (!image.is_null()) {
+		const MemoryContext caller = MemoryContextSwitchTo(execution_.row);
+		slot->tts_values[number - 1] = read_value(&column.input, image);
+		MemoryContextSwitchTo(caller);
+	}
+	column.read[which] = change_;
+}
+
+void FilterTable::want(Filters& filters, const std::vector<uint32_t>& ids, uint8_t images)
+{
+	for (const uint32_t id : ids) {
+		Filter& filter = filters[id];
+		if (filter.failed) continue;
+		if (filter.change != change_) {
+			filter.change = change_;
+			filter.wanted = 0;
+			candidates_.push_back(id);
+		}
+		filter.wanted |= images;
+	}
+}
+
+void FilterTable::probe(Filters& filters, FilterIndex& index)
+{
+	const AttrNumber number = index.column();
+	const auto look = [&](int which, uint8_t images) {
+		read_column(which, number);
+		if (slots_[which]->tts_isnull[number - 1]) return;
+		MemoryContextReset(execution_.context->ecxt_per_tuple_memory);
+		const MemoryContext caller = MemoryContextSwitchTo(execution_.context->ecxt_per_tuple_memory);
+		index.probe(slots_[which]->tts_values[number - 1],
+		            [&](const std::vector<uint32_t>& ids) { want(filters, ids, images); });
+		MemoryContextSwitchTo(caller);
+	};
+	const int place = columns_[static_cast<size_t>(number - 1)].in_shape;
+	if (op_ == core::Op::update && place >= 0 && !row_->differs(static_cast<size_t>(place))) {
+		look(kAfterSlot, images_);
+		return;
+	}
+	if (images_ & kAfter) look(kAfterSlot, kAfter);
+	if (images_ & kBefore) look(kBeforeSlot, kBefore);
+}
+
+void FilterTable::find(Filters& filters)
+{
+	for (; next_index_ < indexes_.size(); ++next_index_)
+		probe(filters, *indexes_[next_index_]);
+	want(filters, unindexed_, images_);
+}
+
+void FilterTable::skip_index(std::vector<uint32_t>& failed)
+{
+	if (next_index_ >= indexes_.size()) return;
+	indexes_[next_index_]->for_each(
+	    [&](const std::vector<uint32_t>& ids) { failed.insert(failed.end(), ids.begin(), ids.end()); });
+	++next_index_;
+}
+
+// May ereport.
+bool FilterTable::passes(const Filter& filter, int which)
+{
+	SharedCondition& shared = *filter.shared;
+	if (shared.rest == NIL) return true;
+	if (unlikely(!shared.state)) compile_state(shared);
+	if (shared.read[which] != change_) {
+		for (const AttrNumber number : shared.columns)
+			read_column(which, number);
+		shared.read[which] = change_;
+	}
+	ExprContext* const context = execution_.context;
+	MemoryContextReset(context->ecxt_per_tuple_memory);
+	const size_t constants = shared.by_value.size();
+	for (size_t i = 0; i < constants; ++i)
+		shared.parameters->params[i].value = filter.constants[i];
+	context->ecxt_param_list_info = shared.parameters;
+	context->ecxt_scantuple = slots_[which];
+	return ExecQual(shared.state, context);
+}
+
+bool FilterTable::same_in_both(const SharedCondition& shared) const noexcept
+{
+	if (row_->differences().empty()) return true;
+	for (const AttrNumber number : shared.columns) {
+		const int place = columns_[static_cast<size_t>(number - 1)].in_shape;
+		if (place < 0 || row_->differs(static_cast<size_t>(place))) return false;
+	}
+	return true;
+}
+
+core::Verdict FilterTable::run(Filter& filter)
+{
+	core::Verdict verdict;
+	if (filter.wanted & kAfter) verdict.after = passes(filter, kAfterSlot);
+	if (filter.wanted == (kAfter | kBefore) && same_in_both(*filter.shared))
+		verdict.before = verdict.after;
+	else if (filter.wanted & kBefore)
+		verdict.before = passes(filter, kBeforeSlot);
+	return verdict;
+}
+
+void FilterTable::mend(Filter& filter) noexcept
+{
+	if (!filter.shared) return;
+	filter.shared->state = nullptr;
+	MemoryContextReset(filter.shared->state_memory);
+}
+
+}  // namespace plank::worker

@@ -1,0 +1,191 @@
+// Compiling a table's filters and taking them away. Runs in the worker, in a FilterUnit.
+#include "worker/filter_table.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "pg/encoding.hpp"
+#include "pg/guard.hpp"
+#include "worker/filter_safety.hpp"
+
+namespace plank::worker {
+
+FilterTable::FilterTable(uint32_t relation, std::string identity, FilterExecution& execution)
+    : relation_(relation), identity_(std::move(identity)), execution_(execution)
+{}
+
+FilterTable::~FilterTable()
+{
+	for (auto& [name, shared] : shared_)
+		if (shared->memory) MemoryContextDelete(shared->memory);
+	if (memory_) MemoryContextDelete(memory_);
+}
+
+void FilterTable::describe(Relation relation, const core::Shape& shape)
+{
+	memory_ = AllocSetContextCreate(TopMemoryContext, "plank filters", ALLOCSET_DEFAULT_SIZES);
+	const MemoryContext caller = MemoryContextSwitchTo(memory_);
+	descriptor_ = CreateTupleDescCopy(RelationGetDescr(relation));
+	for (TupleTableSlot*& slot : slots_) {
+		slot = MakeSingleTupleTableSlot(descriptor_, &TTSOpsVirtual);
+		(void)ExecStoreAllNullTuple(slot);
+	}
+	const int count = descriptor_->natts;
+	captured_ = static_cast<bool*>(palloc0(sizeof(bool) * static_cast<Size>(count + 1)));
+	columns_.resize(static_cast<size_t>(count));
+	for (int i = 0; i < count; ++i) {
+		const FormData_pg_attribute* const attribute = TupleDescAttr(descriptor_, i);
+		if (attribute->attisdropped) continue;
+		const char* const name = pg::utf8_of(NameStr(attribute->attname));
+		for (const core::Column& column : shape.columns) {
+			if (column.name != name) continue;
+			captured_[i] = true;
+			columns_[static_cast<size_t>(i)].name = column.name;
+			columns_[static_cast<size_t>(i)].type = column.type;
+		}
+	}
+	MemoryContextSwitchTo(caller);
+}
+
+// Joins the filter to the condition that it shares, made when it is the first.
+void FilterTable::compile(Filter& filter, const Condition& condition)
+{
+	auto made = std::make_unique<SharedCondition>();
+	const auto [at, is_new] =
+	    shared_.try_emplace(std::to_string(filter.role) + ' ' + condition.identity, std::move(made));
+	SharedCondition& shared = *at->second;
+	filter.shared = &shared;
+	filter.shared_name = &at->first;
+	++shared.users;
+	if (!is_new) return;
+	for (int column = -1; (column = bms_next_member(condition.columns, column)) >= 0;)
+		shared.columns.push_back(static_cast<AttrNumber>(column));
+	const int count = list_length(condition.constants);
+	for (int i = 0; i < count; ++i)
+		shared.by_value.push_back(list_nth_node(Const, condition.constants, i)->constbyval);
+	pg::call([&] {
+		shared.memory = AllocSetContextCreate(TopMemoryContext, "plank filter", ALLOCSET_SMALL_SIZES);
+		const MemoryContext caller = MemoryContextSwitchTo(shared.memory);
+		shared.rest = static_cast<List*>(copyObjectImpl(condition.rest));
+		shared.parameters = makeParamList(count);
+		for (int i = 0; i < count; ++i) {
+			ParamExternData& parameter = shared.parameters->params[i];
+			parameter.ptype = list_nth_node(Const, condition.constants, i)->consttype;
+			parameter.isnull = false;
+			parameter.pflags = PARAM_FLAG_CONST;
+		}
+		shared.state_memory = AllocSetContextCreate(shared.memory, "plank filter state", ALLOCSET_SMALL_SIZES);
+		MemoryContextSwitchTo(caller);
+		compile_state(shared);
+	});
+}
+
+// May ereport.
+void FilterTable::compile_state(SharedCondition& shared)
+{
+	check_domains(reinterpret_cast<Node*>(shared.rest));
+	const MemoryContext caller = MemoryContextSwitchTo(shared.state_memory);
+	shared.state = ExecInitQual(shared.rest, nullptr);
+	MemoryContextSwitchTo(caller);
+}
+
+void FilterTable::copy_constants(Filter& filter, const Condition& condition)
+{
+	const int count = list_length(condition.constants);
+	if (count == 0) return;
+	pg::call([&] {
+		const MemoryContext caller = MemoryContextSwitchTo(memory_);
+		filter.constants = static_cast<Datum*>(palloc0(sizeof(Datum) * static_cast<Size>(count)));
+		for (int i = 0; i < count; ++i) {
+			const auto* const constant = list_nth_node(Const, condition.constants, i);
+			filter.constants[i] = datumCopy(constant->constvalue, constant->constbyval, constant->constlen);
+		}
+		MemoryContextSwitchTo(caller);
+	});
+}
+
+void FilterTable::index(Filter& filter, uint32_t id, const FilterKey& key)
+{
+	const auto serving =
+	    std::find_if(indexes_.begin(), indexes_.end(), [&](const auto& index) { return index->serves(key); });
+	if (serving == indexes_.end()) {
+		auto made = std::make_unique<FilterIndex>(key);
+		pg::call([&] { made->open(key); });
+		indexes_.push_back(std::move(made));
+		filter.index = indexes_.back().get();
+	} else {
+		filter.index = serving->get();
+	}
+	filter.places.reserve(static_cast<size_t>(key.count));
+	pg::call([&] {
+		for (int i = 0; i < key.count; ++i)
+			filter.places.push_back(filter.index->add(key.values[i], id));
+	});
+}
+
+void FilterTable::add(Filters& filters, uint32_t id, const Condition& condition)
+{
+	Filter& filter = filters[id];
+	filter.table = this;
+	filter.never = condition.never;
+	filter.place = UINT32_MAX;
+	++filters_;
+	if (condition.never) return;
+	try {
+		compile(filter, condition);
+		copy_constants(filter, condition);
+		if (condition.key) {
+			index(filter, id, *condition.key);
+		} else {
+			unindexed_.push_back(id);
+			filter.place = static_cast<uint32_t>(unindexed_.size() - 1);
+		}
+	} catch (...) {
+		remove(filters, id);
+		throw;
+	}
+}
+
+void FilterTable::remove(Filters& filters, uint32_t id) noexcept
+{
+	Filter& filter = filters[id];
+	--filters_;
+	filter.table = nullptr;
+	if (filter.index) {
+		for (const uint32_t place : filter.places)
+			filter.index->remove(place, id);
+		if (filter.index->is_empty())
+			std::erase_if(indexes_, [&](const auto& index) { return index.get() == filter.index; });
+	} else if (filter.place != UINT32_MAX) {
+		unindexed_[filter.place] = unindexed_.back();
+		filters[unindexed_.back()].place = filter.place;
+		unindexed_.pop_back();
+	}
+	filter.index = nullptr;
+	std::vector<uint32_t>().swap(filter.places);
+
+	SharedCondition* const shared = std::exchange(filter.shared, nullptr);
+	if (filter.constants) {
+		for (size_t i = 0; i < shared->by_value.size(); ++i)
+			if (!shared->by_value[i] && filter.constants[i]) pfree(DatumGetPointer(filter.constants[i]));
+		pfree(filter.constants);
+		filter.constants = nullptr;
+	}
+	if (!shared || --shared->users > 0) return;
+	if (shared->memory) MemoryContextDelete(shared->memory);
+	shared_.erase(*filter.shared_name);
+}
+
+size_t FilterTable::memory() const
+{
+	constexpr size_t kNode = 64;  // of a hash table, about
+	size_t bytes = sizeof *this + MemoryContextMemAllocated(memory_, true) + unindexed_.capacity() * sizeof(uint32_t) +
+	               candidates_.capacity() * sizeof(uint32_t) + columns_.capacity() * sizeof(TableColumn);
+	for (const auto& [name, shared] : shared_)
+		bytes += kNode + name.capacity() + sizeof *shared + MemoryContextMemAllocated(shared->memory, true);
+	for (const auto& index : indexes_)
+		bytes += sizeof *index + index->memory();
+	return bytes;
+}
+
+}  // namespace plank::worker

@@ -1,0 +1,102 @@
+// The timer behind filters' limits. The handler runs in a signal: it reads and writes plain variables, nothing else.
+#include "worker/filter_timer.hpp"
+
+#include "pg/expression.hpp"
+
+namespace plank::worker::filter_timer {
+
+namespace {
+
+constexpr int kTick = 5;  // milliseconds
+
+TimeoutId timer;
+bool registered = false;
+
+struct State {
+	volatile sig_atomic_t evaluation = 0;  // counts them, so that a tick knows whether it is still the same one
+	volatile sig_atomic_t turn = 0;
+	FilterCharge* volatile charge = nullptr;
+	volatile sig_atomic_t stop = 0;
+	// The handler's own.
+	sig_atomic_t seen = 0;
+	int ticks = 0;
+	// Fixed while the timer ticks.
+	int most_ticks = 0, most_turn_ticks = 0;
+	Size memory = 0;
+	MemoryContext scratch = nullptr;
+} state;
+
+void tick()
+{
+	FilterCharge* const charge = state.charge;
+	if (!charge || state.stop != 0) return;
+	if (charge->turn != state.turn) {
+		charge->turn = state.turn;
+		charge->ticks = 0;
+	}
+	charge->ticks = charge->ticks + 1;
+	if (state.seen != state.evaluation) {
+		state.seen = state.evaluation;
+		state.ticks = 0;
+	}
+	Stop stop = Stop::none;
+	if (++state.ticks >= state.most_ticks)
+		stop = Stop::time;
+	else if (charge->ticks >= state.most_turn_ticks)
+		stop = Stop::budget;
+	else if (state.scratch->mem_allocated > state.memory || CurrentMemoryContext->mem_allocated > state.memory)
+		stop = Stop::memory;
+	if (stop == Stop::none) return;
+	state.stop = static_cast<int>(stop);
+	InterruptPending = true;
+	QueryCancelPending = true;
+}
+
+}  // namespace
+
+void start(const FilterLimits& limits, MemoryContext scratch)
+{
+	if (!registered) timer = RegisterTimeout(USER_TIMEOUT, tick);
+	registered = true;
+	state.charge = nullptr;
+	state.stop = 0;
+	state.most_ticks = Max(limits.evaluation_ms / kTick, 2);
+	state.most_turn_ticks = Max(limits.turn_ms / kTick, 2);
+	state.memory = limits.memory;
+	state.scratch = scratch;
+	enable_timeout_every(timer, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kTick), kTick);
+}
+
+void stop() noexcept
+{
+	state.charge = nullptr;
+	if (registered) disable_timeout(timer, false);
+	(void)take_stop();
+}
+
+void run(FilterCharge* charge) noexcept
+{
+	state.evaluation = (state.evaluation + 1) & 0x3fffffff;
+	state.charge = charge;
+}
+
+void run_for_all() noexcept
+{
+	static FilterCharge charge;
+	charge.ticks = 0;
+	run(&charge);
+}
+
+void begin_turn() noexcept { state.turn = (state.turn + 1) & 0x3fffffff; }
+
+Stop take_stop() noexcept
+{
+	state.charge = nullptr;
+	const auto stop = static_cast<Stop>(state.stop);
+	state.stop = 0;
+	// It may have come when the work was just done: then nobody has taken the cancel.
+	if (stop != Stop::none) QueryCancelPending = false;
+	return stop;
+}
+
+}  // namespace plank::worker::filter_timer

@@ -1,0 +1,44 @@
+// Bounds what filters cost: the time of one evaluation, the time of a filter in a turn, and memory. A timer ticks while
+// filters run; its handler charges the tick to the filter that is running and cancels it when it has had enough. So a
+// filter costs no look at the clock. Runs in the worker.
+#pragma once
+
+#include <csignal>
+#include <cstdint>
+
+#include "pg/postgres.hpp"
+
+namespace plank::worker {
+
+// What a filter has used of its budget.
+struct FilterCharge {
+	volatile sig_atomic_t turn = 0;
+	volatile sig_atomic_t ticks = 0;
+};
+
+struct FilterLimits {
+	int evaluation_ms = 100;               // one evaluation, or the check of a new filter
+	int turn_ms = 250;                     // all evaluations of one filter between two begin_turn
+	Size memory = Size{64} * 1024 * 1024;  // scratch memory of one evaluation
+	Size constants = Size{1024} * 1024;    // of one filter
+};
+
+namespace filter_timer {
+
+enum class Stop : int { none, time, budget, memory };
+
+// `scratch`: where the work that follows allocates most; whatever context is current when a tick comes is looked at too.
+// May ereport.
+void start(const FilterLimits& limits, MemoryContext scratch);
+void stop() noexcept;
+// From now on this filter runs; null: none does.
+void run(FilterCharge* charge) noexcept;
+// From now on work runs that is bounded in time and memory and belongs to no filter.
+void run_for_all() noexcept;
+void begin_turn() noexcept;
+// Why the handler cancelled what ran, and forgets it. From now on nothing runs.
+Stop take_stop() noexcept;
+
+}  // namespace filter_timer
+
+}  // namespace plank::worker

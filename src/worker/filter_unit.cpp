@@ -1,0 +1,149 @@
+// Opening and closing the surroundings of filters. Runs in the worker.
+#include "worker/filter_unit.hpp"
+
+#include <cstring>
+
+#include "pg/expression.hpp"
+#include "pg/guard.hpp"
+#include "pg/unit_of_work.hpp"
+
+namespace plank::worker {
+
+namespace {
+
+// What a condition's text and a value's text mean must not depend on who set what, so these are protocol rule 8's.
+constexpr struct {
+	const char* name;
+	const char* value;
+} kSettings[] = {
+    {"search_path", "pg_catalog"},
+    {"DateStyle", "ISO, MDY"},
+    {"IntervalStyle", "postgres"},
+    {"TimeZone", "UTC"},
+    {"lc_monetary", "C"},
+    {"extra_float_digits", "1"},
+    {"bytea_output", "hex"},
+    {"array_nulls", "on"},
+    {"standard_conforming_strings", "on"},
+    {"backslash_quote", "safe_encoding"},
+    {"escape_string_warning", "off"},
+    {"transform_null_equals", "off"},
+    {"quote_all_identifiers", "off"},
+};
+
+void pin_settings()
+{
+	for (const auto& setting : kSettings) {
+		const char* const now = GetConfigOption(setting.name, false, false);
+		if (now && strcmp(now, setting.value) == 0) continue;
+		(void)set_config_option(setting.name, setting.value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+		                        false);
+	}
+}
+
+}  // namespace
+
+void FilterUnit::open(const FilterLimits& limits, MemoryContext scratch)
+{
+	former_memory_ = CurrentMemoryContext;
+	scratch_ = scratch;
+	own_ = !IsTransactionState();
+	GetUserIdAndSecContext(&former_user_, &former_context_);
+	open_ = true;
+	try {
+		if (own_) pg::begin_unit("plank: evaluating filters");
+		former_owner_ = CurrentResourceOwner;
+		pg::call([&] {
+			nest_level_ = NewGUCNestLevel();
+			pin_settings();
+			become(former_user_);
+			BeginInternalSubTransaction(nullptr);
+			inside_ = true;
+			filter_timer::start(limits, scratch);
+			MemoryContextSwitchTo(scratch);
+		});
+	} catch (...) {
+		roll_back();
+		throw;
+	}
+}
+
+void FilterUnit::become(Oid role) noexcept
+{
+	SetUserIdAndSecContext(role, former_context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+}
+
+void FilterUnit::renew()
+{
+	try {
+		pg::call([&] {
+			filter_timer::run(nullptr);
+			inside_ = false;
+			RollbackAndReleaseCurrentSubTransaction();
+			BeginInternalSubTransaction(nullptr);
+			inside_ = true;
+			MemoryContextSwitchTo(scratch_);
+		});
+	} catch (...) {
+		roll_back();
+		throw;
+	}
+}
+
+void FilterUnit::close()
+{
+	if (!open_) return;
+	filter_timer::stop();
+	try {
+		pg::call([&] {
+			ReleaseCurrentSubTransaction();
+			inside_ = false;
+			restore();
+		});
+		if (own_) pg::commit_unit();
+	} catch (...) {
+		roll_back();
+		throw;
+	}
+	open_ = false;
+	MemoryContextSwitchTo(former_memory_);
+}
+
+// May ereport.
+void FilterUnit::restore()
+{
+	CurrentResourceOwner = former_owner_;
+	MemoryContextSwitchTo(former_memory_);
+	SetUserIdAndSecContext(former_user_, former_context_);
+	if (nest_level_ > 0) AtEOXact_GUC(true, nest_level_);
+	nest_level_ = 0;
+}
+
+void FilterUnit::roll_back() noexcept
+{
+	if (!open_) return;
+	open_ = false;
+	filter_timer::stop();
+	if (own_) {
+		// Ends everything, settings and the user included.
+		nest_level_ = 0;
+		pg::abort_unit();
+		SetUserIdAndSecContext(former_user_, former_context_);
+		return;
+	}
+	try {
+		pg::call([&] {
+			if (inside_) RollbackAndReleaseCurrentSubTransaction();
+			inside_ = false;
+			restore();
+		});
+	} catch (pg::Error& error) {
+		error.release();
+		SetUserIdAndSecContext(former_user_, former_context_);
+		MemoryContextSwitchTo(former_memory_);
+	}
+}
+
+FilterUnit::~FilterUnit() { roll_back(); }
+
+}  // namespace plank::worker

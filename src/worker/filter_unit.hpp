@@ -1,0 +1,43 @@
+// The surroundings in which filters are parsed and evaluated: a subtransaction that takes errors, settings that make the
+// same text mean the same at any time, a role, and the timer. Runs in the worker; in tests in ordinary sessions too.
+#pragma once
+
+#include "pg/expression.hpp"
+#include "worker/filter_timer.hpp"
+
+namespace plank::worker {
+
+class FilterUnit {
+ public:
+	FilterUnit() = default;
+	FilterUnit(const FilterUnit&) = delete;
+	FilterUnit& operator=(const FilterUnit&) = delete;
+	// Rolls back what is open.
+	~FilterUnit();
+
+	// Opens a unit of work when none is open, and in it a subtransaction. `scratch`: current memory of the work inside.
+	// Throws pg::Error.
+	void open(const FilterLimits& limits, MemoryContext scratch);
+	// What follows runs as this role, until `renew` or `close`.
+	void become(Oid role) noexcept;
+	// After an error: rolls the subtransaction back and opens another one. Throws pg::Error.
+	void renew();
+	// Commits the subtransaction, and the unit of work if it is its own. Throws pg::Error.
+	void close();
+	bool is_open() const noexcept { return open_; }
+
+ private:
+	void roll_back() noexcept;
+	void restore();
+
+	bool open_ = false;
+	bool own_ = false;     // the unit of work
+	bool inside_ = false;  // the subtransaction
+	int nest_level_ = 0;   // of settings
+	Oid former_user_ = InvalidOid;
+	int former_context_ = 0;
+	MemoryContext former_memory_ = nullptr, scratch_ = nullptr;
+	ResourceOwner former_owner_ = nullptr;
+};
+
+}  // namespace plank::worker

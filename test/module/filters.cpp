@@ -1,0 +1,362 @@
+// SQL functions over the worker's evaluator of filters, run in an ordinary session. Runs in test databases.
+#include "worker/filter_evaluator.hpp"
+
+#include <algorithm>
+#include <ctime>
+
+#include "filter_rows.hpp"
+#include "pg/encoding.hpp"
+
+extern "C" {
+#include "executor/spi.h"
+#include "funcapi.h"
+PGDLLEXPORT Datum plank_test_filter_fault(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_test_filter_verdicts(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_test_round_trip(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_test_filter_sharing(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_test_filter_benchmark(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_test_texts(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(plank_test_texts);
+PGDLLEXPORT Datum plank_test_filter_after(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(plank_test_filter_after);
+PG_FUNCTION_INFO_V1(plank_test_filter_fault);
+PG_FUNCTION_INFO_V1(plank_test_filter_verdicts);
+PG_FUNCTION_INFO_V1(plank_test_round_trip);
+PG_FUNCTION_INFO_V1(plank_test_filter_sharing);
+PG_FUNCTION_INFO_V1(plank_test_filter_benchmark);
+}
+
+namespace pg = plank::pg;
+namespace core = plank::core;
+using plank::worker::FilterEvaluator;
+using plank_test::TestChange;
+
+namespace {
+
+std::string text_argument(FunctionCallInfo fcinfo, int number)
+{
+	return pg::call([&] { return text_to_cstring(PG_GETARG_TEXT_PP(number)); });
+}
+
+std::vector<std::string> texts_argument(FunctionCallInfo fcinfo, int number)
+{
+	Datum* values = nullptr;
+	bool* nulls = nullptr;
+	int count = 0;
+	pg::call([&] {
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	});
+	std::vector<std::string> texts;
+	for (int i = 0; i < count; ++i)
+		texts.emplace_back(pg::to_utf8(pg::call([&] { return TextDatumGetCString(values[i]); })));
+	return texts;
+}
+
+std::string name_argument(FunctionCallInfo fcinfo, int number) { return pg::to_utf8(NameStr(*PG_GETARG_NAME(number))); }
+
+Datum text_result(const std::string& text)
+{
+	return pg::call([&] { return CStringGetTextDatum(pg::from_utf8(text).c_str()); });
+}
+
+std::string printed(const core::FilterFault& fault)
+{
+	std::string text = fault.code;
+	if (fault.sqlstate != fault.code) text += " (" + fault.sqlstate + ')';
+	text += ": " + fault.message;
+	if (fault.position > 0) text += " at " + std::to_string(fault.position);
+	if (!fault.detail.empty()) text += "\n  " + fault.detail;
+	if (!fault.hint.empty()) text += "\n  " + fault.hint;
+	return text;
+}
+
+class TupleSink {
+ public:
+	explicit TupleSink(FunctionCallInfo fcinfo)
+	{
+		pg::call([&] { InitMaterializedSRF(fcinfo, 0); });
+		info_ = reinterpret_cast<ReturnSetInfo*>(fcinfo->resultinfo);
+	}
+	void put(Datum* values, bool* nulls)
+	{
+		pg::call([&] { tuplestore_putvalues(info_->setResult, info_->setDesc, values, nulls); });
+	}
+
+ private:
+	ReturnSetInfo* info_;
+};
+
+double nanoseconds(const timespec& start, const timespec& end)
+{
+	return 1e9 * static_cast<double>(end.tv_sec - start.tv_sec) + static_cast<double>(end.tv_nsec - start.tv_nsec);
+}
+
+timespec now()
+{
+	timespec time;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+	return time;
+}
+
+core::FilterId must_add(FilterEvaluator& evaluator, const std::string& role, const core::Shape& shape,
+                        const std::string& where)
+{
+	const auto added = evaluator.add_filter(role, shape, where);
+	if (const auto* fault = std::get_if<core::FilterFault>(&added))
+		pg::raise(ERRCODE_RAISE_EXCEPTION, (where + " -> " + printed(*fault)).c_str());
+	return std::get<core::FilterId>(added);
+}
+
+void execute(const std::string& statement)
+{
+	if (statement.empty()) return;
+	pg::call([&] {
+		SPI_connect();
+		SPI_execute(statement.c_str(), false, 0);
+		SPI_finish();
+	});
+}
+
+// filter, op, row, before, after, failure: one row for each verdict and failure.
+Datum filter_verdicts(FunctionCallInfo fcinfo)
+{
+	TupleSink sink(fcinfo);
+	const Oid relation = PG_GETARG_OID(0);
+	const std::vector<std::string> wheres = texts_argument(fcinfo, 1);
+	const std::string role = name_argument(fcinfo, 2);
+	const core::ShapePtr shape = plank_test::shape_of(relation);
+	FilterEvaluator evaluator;
+	std::vector<std::vector<int>> numbers;  // of the conditions, by filter
+	for (size_t i = 0; i < wheres.size(); ++i) {
+		const core::FilterId id = must_add(evaluator, role, *shape, wheres[i]);
+		if (numbers.size() <= id) numbers.resize(id + 1);
+		numbers[id].push_back(static_cast<int>(i) + 1);
+	}
+	core::Verdicts verdicts;
+	const std::vector<TestChange> changes = plank_test::changes_of(relation, *shape);
+	execute(text_argument(fcinfo, 4));
+	const auto put = [&](core::FilterId filter, const TestChange& change, bool before, bool after,
+	                     const core::FilterFault* fault) {
+		for (const int number : numbers[filter]) {
+			Datum values[] = {Int32GetDatum(number),     CharGetDatum(static_cast<char>(change.tag)),
+			                  Int32GetDatum(change.row), BoolGetDatum(before),
+			                  BoolGetDatum(after),       fault ? text_result(printed(*fault)) : 0};
+			bool nulls[] = {false, false, false, false, false, fault == nullptr};
+			sink.put(values, nulls);
+		}
+	};
+	for (const TestChange& change : changes) {
+		if (!PG_GETARG_BOOL(3)) evaluator.begin_turn();
+		evaluator.begin_batch();
+		evaluator.evaluate(*shape, plank_test::record_of(change, shape), verdicts);
+		evaluator.end_batch();
+		for (const core::Verdict& verdict : verdicts.passed)
+			put(verdict.filter, change, verdict.before, verdict.after, nullptr);
+		for (const core::FilterFailure& failure : verdicts.failed)
+			put(failure.filter, change, false, false, &failure.fault);
+	}
+	return 0;
+}
+
+// How the inserts of the table's rows, written before and after a statement that changes it, are judged by filters made
+// before it: at once, and after another look at the table. One line for each condition.
+Datum filter_after(FunctionCallInfo fcinfo)
+{
+	const Oid relation = PG_GETARG_OID(0);
+	const std::string role = pg::to_utf8(pg::call([] { return GetUserNameFromId(GetUserId(), false); }));
+	const std::vector<std::string> wheres = texts_argument(fcinfo, 1);
+	FilterEvaluator evaluator;
+	const core::ShapePtr former = plank_test::shape_of(relation);
+	std::vector<core::FilterId> ids;
+	std::vector<std::string> lines(wheres);
+	for (const std::string& where : wheres)
+		ids.push_back(must_add(evaluator, role, *former, where));
+	const std::vector<TestChange> written = plank_test::changes_of(relation, *former);
+	execute(text_argument(fcinfo, 2));
+	const core::ShapePtr shape = plank_test::shape_of(relation);
+
+	const auto place_of = [&](core::FilterId id) {
+		return static_cast<size_t>(std::find(ids.begin(), ids.end(), id) - ids.begin());
+	};
+	const auto judge = [&](const std::vector<TestChange>& changes, const core::ShapePtr& with) {
+		for (std::string& line : lines)
+			line += " |";
+		core::Verdicts verdicts;
+		evaluator.begin_batch();
+		for (const TestChange& change : changes) {
+			if (change.tag != core::Tag::insert) continue;
+			evaluator.evaluate(*with, plank_test::record_of(change, with), verdicts);
+			for (const core::Verdict& verdict : verdicts.passed)
+				lines[place_of(verdict.filter)] += ' ' + std::to_string(change.row);
+			for (const core::FilterFailure& failure : verdicts.failed)
+				lines[place_of(failure.filter)] += ' ' + printed(failure.fault);
+		}
+		evaluator.end_batch();
+	};
+	judge(written, former);
+	for (const core::FilterFailure& failure : evaluator.look_again(*shape))
+		lines[place_of(failure.filter)] += " | " + printed(failure.fault);
+	judge(plank_test::changes_of(relation, *shape), shape);
+	judge(written, former);
+	for (const core::FilterId id : ids)
+		evaluator.release(id);
+	std::string all;
+	for (const std::string& line : lines)
+		all += line + '\n';
+	return text_result(all + std::to_string(evaluator.filters()) + " left");
+}
+
+// Null when the value that the worker rebuilds has the same bytes, else both as text.
+Datum round_trip(FunctionCallInfo fcinfo)
+{
+	const Oid type = get_fn_expr_argtype(fcinfo->flinfo, 0);
+	StringInfoData json, text;
+	const bool with_text = pg::call([&] { return pg::text_need(type) != pg::TextNeed::never; });
+	{
+		const plank::backend::OutputSettings settings;
+		pg::call([&] {
+			initStringInfo(&json);
+			initStringInfo(&text);
+			append_value(&json, plank::backend::resolve_value_output(type, CurrentMemoryContext), PG_GETARG_DATUM(0));
+			if (with_text)
+				append_value(&text, plank::backend::resolve_text_output(type, CurrentMemoryContext),
+				             PG_GETARG_DATUM(0));
+		});
+	}
+	const core::ColumnImage image = {{json.data, static_cast<size_t>(json.len)},
+	                                 {text.data, static_cast<size_t>(text.len)}};
+	plank::worker::FilterUnit unit;
+	const MemoryContext caller = CurrentMemoryContext;
+	unit.open({}, caller);
+	const char* difference = pg::call([&]() -> const char* {
+		auto* const input = static_cast<plank::worker::ColumnInput*>(palloc0(sizeof(plank::worker::ColumnInput)));
+		plank::worker::resolve_input(input, type, CurrentMemoryContext);
+		Datum read = read_value(input, image);
+		Datum given = PG_GETARG_DATUM(0);
+		int16 length;
+		bool by_value;
+		get_typlenbyval(type, &length, &by_value);
+		if (length == -1) {
+			given = PointerGetDatum(PG_DETOAST_DATUM_COPY(given));
+			read = PointerGetDatum(PG_DETOAST_DATUM_COPY(read));
+		}
+		if (datum_image_eq(given, read, by_value, length)) return nullptr;
+		Oid output;
+		bool is_varlena;
+		getTypeOutputInfo(type, &output, &is_varlena);
+		return psprintf("given %s, read %s", OidOutputFunctionCall(output, given), OidOutputFunctionCall(output, read));
+	});
+	unit.close();
+	MemoryContextSwitchTo(caller);
+	if (!difference) PG_RETURN_NULL();
+	return pg::call([&] { return CStringGetTextDatum(difference); });
+}
+
+// How many filters the conditions become, and how many are left when all are released.
+Datum filter_sharing(FunctionCallInfo fcinfo)
+{
+	const core::ShapePtr shape = plank_test::shape_of(PG_GETARG_OID(0));
+	const std::string role = name_argument(fcinfo, 2);
+	FilterEvaluator evaluator;
+	std::vector<core::FilterId> ids;
+	for (const std::string& where : texts_argument(fcinfo, 1))
+		ids.push_back(must_add(evaluator, role, *shape, where));
+	const size_t filters = evaluator.filters();
+	for (const core::FilterId id : ids)
+		evaluator.release(id);
+	return text_result(std::to_string(filters) + " filters, then " + std::to_string(evaluator.filters()));
+}
+
+// Adds `count` filters made from `where` with %s as 1, 2, ..., then judges the table's changes `rounds` times.
+Datum filter_benchmark(FunctionCallInfo fcinfo)
+{
+	const core::ShapePtr shape = plank_test::shape_of(PG_GETARG_OID(0));
+	const std::string pattern = text_argument(fcinfo, 1);
+	const int count = PG_GETARG_INT32(2), rounds = PG_GETARG_INT32(3);
+	const std::string role = pg::to_utf8(pg::call([] { return GetUserNameFromId(GetUserId(), false); }));
+	FilterEvaluator evaluator;
+	const timespec adding = now();
+	for (int i = 1; i <= count; ++i) {
+		std::string where = pattern;
+		for (size_t at; (at = where.find("%s")) != std::string::npos;)
+			where.replace(at, 2, std::to_string(i));
+		(void)must_add(evaluator, role, *shape, where);
+	}
+	const timespec added = now();
+	const std::vector<TestChange> changes = plank_test::changes_of(PG_GETARG_OID(0), *shape);
+	std::vector<core::Record> records;
+	for (const TestChange& change : changes)
+		records.push_back(plank_test::record_of(change, shape));
+	core::Verdicts verdicts;
+	uint64_t passed = 0;
+	const timespec start = now();
+	for (int round = 0; round < rounds; ++round) {
+		evaluator.begin_turn();
+		evaluator.begin_batch();
+		for (const core::Record& record : records) {
+			evaluator.evaluate(*shape, record, verdicts);
+			passed += verdicts.passed.size();
+			if (!verdicts.failed.empty())
+				pg::raise(ERRCODE_RAISE_EXCEPTION, printed(verdicts.failed.front().fault).c_str());
+		}
+		evaluator.end_batch();
+	}
+	const timespec end = now();
+	const double changes_judged = static_cast<double>(records.size()) * rounds;
+	char line[200];
+	snprintf(line, sizeof line,
+	         "%d filters: %.0f ns a change, %.2f verdicts a change; added %.0f a second, %.0f bytes each", count,
+	         nanoseconds(start, end) / changes_judged, static_cast<double>(passed) / changes_judged,
+	         count / nanoseconds(adding, added) * 1e9, static_cast<double>(evaluator.memory()) / count);
+	return text_result(line);
+}
+
+}  // namespace
+
+Datum plank_test_filter_fault(PG_FUNCTION_ARGS)
+{
+	return pg::entry([&]() -> Datum {
+		const core::ShapePtr shape = plank_test::shape_of(PG_GETARG_OID(0), text_argument(fcinfo, 3));
+		FilterEvaluator evaluator;
+		const auto added =
+		    evaluator.add_filter(name_argument(fcinfo, 2), *shape, pg::to_utf8(text_argument(fcinfo, 1).c_str()));
+		if (const auto* fault = std::get_if<core::FilterFault>(&added)) return text_result(printed(*fault));
+		PG_RETURN_NULL();
+	});
+}
+
+Datum plank_test_filter_verdicts(PG_FUNCTION_ARGS)
+{
+	return pg::entry([&] { return filter_verdicts(fcinfo); });
+}
+
+Datum plank_test_round_trip(PG_FUNCTION_ARGS)
+{
+	return pg::entry([&] { return round_trip(fcinfo); });
+}
+
+Datum plank_test_filter_sharing(PG_FUNCTION_ARGS)
+{
+	return pg::entry([&] { return filter_sharing(fcinfo); });
+}
+
+Datum plank_test_filter_benchmark(PG_FUNCTION_ARGS)
+{
+	return pg::entry([&] { return filter_benchmark(fcinfo); });
+}
+
+Datum plank_test_texts(PG_FUNCTION_ARGS)
+{
+	return pg::entry([&] {
+		const core::ShapePtr shape = plank_test::shape_of(PG_GETARG_OID(0));
+		std::string names;
+		for (const uint32_t column : shape->texts)
+			names += (names.empty() ? "" : " ") + shape->columns[column].name;
+		return text_result(names.empty() ? "none" : names);
+	});
+}
+
+Datum plank_test_filter_after(PG_FUNCTION_ARGS)
+{
+	return pg::entry([&] { return filter_after(fcinfo); });
+}

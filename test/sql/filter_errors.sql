@@ -1,0 +1,49 @@
+-- What the server says to conditions that it does not take, and to those that fail later; and what it must bear.
+\pset format unaligned
+\pset tuples_only on
+SET client_min_messages = warning;
+CREATE EXTENSION plank_test;
+CREATE EXTENSION citext;
+CREATE ROLE regress_reader;
+CREATE TABLE items (id int PRIMARY KEY, name text, price numeric, secret text, tags text[], at timestamptz, label citext, tree pg_node_tree);
+GRANT SELECT (id, name, price, tags, at, label, tree) ON items TO regress_reader;
+INSERT INTO items VALUES (1, 'one', 1.0, 'x', '{a}', '2000-01-01', 'A'), (0, 'zero', 0, 'y', '{}', NULL, NULL), (2, repeat('a', 2000), 2, 'z', NULL, NULL, 'b');
+
+CREATE FUNCTION said(conditions text[], role name DEFAULT current_user) RETURNS SETOF text LANGUAGE sql AS $$
+	SELECT left(c, 60) || ' -> ' || coalesce(plank_test.filter_fault('items', c, role), 'taken') FROM unnest(conditions) c $$;
+-- Syntax and types.
+SELECT said(ARRAY['', ' ', 'id =', 'id = 1)', '((id = 1)', 'id = 1; DROP TABLE items', 'id = 1 -- comment', 'id = 1 /* open', 'id = 1, id = 2', 'id = 1 AS x', 'DISTINCT id = 1', 'id = 1 FROM items', 'id = 1 ORDER BY id', 'id = 1 LIMIT 1', 'id = 1 UNION SELECT true', '*', 'items.*', 'items', 'id', '1', '''x''', '''true''',
+	'id = ''abc''', 'id = name', 'price = ''1,0''', 'at = ''yesterday is not a time''', 'nofunction(id)', 'lower(id)', 'id @@@ 1', 'id::nosuchtype = 1', 'name COLLATE nosuch = ''a''', 'ä = 1', 'name = ''ä'' AND ö = 1', '$1 = id', 'id = :x', 'ROW(1, 2)']);
+-- Columns.
+SELECT said(ARRAY['nosuch = 1', 'items.nosuch = 1', 'other.id = 1', 'public.items.id = 1', 'nosuch.items.id = 1', 'items.id = 1', '"ID" = 1', 'ctid = ''(0,1)''', 'xmin = 1', 'tableoid = 1', 'items IS NULL', 'tree IS NULL']);
+SELECT said(ARRAY['secret = ''x''', 'secret = 1', 'items.secret IS NULL', 'secret + 1 = 2', 'name = ''x'''], 'regress_reader');
+SELECT plank_test.filter_fault('items', c, columns => '{name}') FROM unnest(ARRAY['id = 1', 'name = ''a''', 'price = 1', 'nosuch = 1']) c;
+-- What filters must not use.
+SELECT said(ARRAY['(SELECT true)', 'id IN (SELECT 1)', 'EXISTS (SELECT 1 FROM items)', 'id = ANY (ARRAY(SELECT 1))', 'count(*) > 1', 'max(id) = 1', 'row_number() OVER () = 1', 'generate_series(1, id) = 1', 'unnest(tags) = ''a''', 'grouping(id) = 1', 'random() > 0.5', 'now() > at', 'clock_timestamp() > at', 'CURRENT_TIMESTAMP > at', 'current_date > at', 'current_user = name', 'session_user = name', 'pg_sleep(1) IS NULL', 'pg_read_file(name) = ''x''', 'current_setting(name) = ''x''', 'set_config(''a.b'', name, false) = ''x''', 'pg_terminate_backend(id)', 'nextval(''x'') = 1', 'lo_import(name) = 1', 'query_to_xml(name, true, true, name) IS NULL', 'at::text = ''x''', 'at::date = ''2000-01-01''', 'name::date = ''2000-01-01''', 'to_char(at, ''YYYY'') = ''2000''',
+	'at > ''now''', 'at > ''today''', 'at > ''Tomorrow 10:00''', 'at > timestamp ''yesterday''', 'at = ANY (''{now,2000-01-01}'')', '''[now,)''::tstzrange @> at', 'at > ''now''::text::timestamptz', 'at > ''epoch''', 'name = ''now''', '''items''::regclass = 5', '''1259''::regclass = 5', '''nosuch''::regrole = 5', 'to_tsvector(''english'', name) @@ ''one''', 'to_tsvector(name) @@ ''one''', 'xmlelement(name x) IS NULL', 'name IS DOCUMENT', 'array_fill(1, ARRAY[id]) IS NULL', 'lpad(name, 5) = ''  one''', 'label = ''a''']);
+-- Limits. Constants are made, and so can fail or last, when the condition is added. Whether time or memory ends it first
+-- depends on the machine, the code does not.
+SELECT said(ARRAY['1 / 0 = id', 'id = 99999999999', 'repeat(''a'', 1000000000) = name', 'lpad(name, 268000000) = name', 'rpad(''x'', 268000 * 1000) = name', 'repeat(''a'', 2000000 - 1999998) = ''aa''', 'repeat(repeat(''a'', 10000), 500) = name', 'factorial(100000) = price', 'name ~ ''(''']);
+SELECT left(plank_test.filter_fault('items', c), 5) FROM unnest(ARRAY['repeat(repeat(''a'', 1000), 1000000) = name', 'repeat(repeat(''a'', 100000), 10000) || repeat(repeat(''b'', 100000), 10000) = name',
+	repeat('(', 65536), repeat('(', 3000) || 'id = 1' || repeat(')', 3000), repeat('NOT ', 16000) || 'true', repeat('- ', 30000) || '1 = id', 'id = ' || repeat('1 + ', 16000) || '1', repeat('{', 30000), '''' || repeat('[', 60000) || '''::jsonb = name', repeat('case when true then ', 3000) || 'true' || repeat(' end', 3000)]) c;
+SELECT plank_test.filter_mismatches('items', ARRAY[(SELECT string_agg(format('id = %s', n), ' OR ') FROM generate_series(1, 1000) n), (SELECT string_agg(format('price = %s', n), ' OR ') || ' OR id = 5' FROM generate_series(1, 1000) n),
+	(SELECT 'id IN (' || string_agg(n::text, ',') || ')' FROM generate_series(1, 9000) n), (SELECT 'id NOT IN (' || string_agg(n::text, ',') || ')' FROM generate_series(1, 9000) n)]);
+-- Failures when a row is judged: each ends its own filter, once, and no other.
+SELECT filter, op, number, before, after, regexp_replace(failure, '\n.*', '') FROM plank_test.filter_verdicts('items', ARRAY['1 / id = 1', 'id = 1', 'id < 5 AND 10 / id = 5', 'sqrt(price - 1) >= 0', 'id::text = ''1''', 'id = 2 AND price / (id - 2) = 1', 'price = 2 AND repeat(name, 100000000 * id) IS NULL', 'price = 2 AND md5(name) LIKE ''%'' AND id = 2']) ORDER BY 3, 2, 1;
+-- What takes too long or too much memory, once or in a turn, is stopped.
+SELECT filter, op, number, left(failure, 5) IN ('53400', '2201B') FROM plank_test.filter_verdicts('items', ARRAY['id = 2 AND name ~ ''(((a{1,100}){1,100}){1,100})''', 'id = 2 AND length(repeat(name, 400000)) = 1', 'id = 2 AND length(repeat(repeat(name, 10), 1000 * id)) > 1']) ORDER BY 3, 2, 1;
+CREATE TABLE many (id int, name text);
+INSERT INTO many SELECT n, repeat('a', 1000) FROM generate_series(1, 300) n;
+SELECT count(*) FILTER (WHERE failure IS NULL AND filter = 2), count(*) FILTER (WHERE failure IS NULL AND filter = 1) < 899, count(*) FILTER (WHERE failure LIKE '53400%')
+	FROM plank_test.filter_verdicts('many', ARRAY['md5(repeat(name, 10000)) LIKE ''%''', 'id > 0'], one_turn => true);
+DROP TABLE many;
+-- Equal conditions are one filter.
+SELECT plank_test.filter_sharing('items', ARRAY['id = 1', 'id=1', '(id) = (1)', 'items.id = 1 -- one', '1 = id', 'id = 2', 'id = ''1''', 'id = 0 + 1', 'ID = 1 AND true']);
+SELECT plank_test.filter_sharing('items', ARRAY['price > 1', 'price > 1.0', 'price > 1', 'name = ''a'' AND price > 1', 'name=''a'' and price>1', 'price > 1 AND name = ''a''', 'false', '1 = 2', 'true']);
+SELECT plank_test.filter_sharing('items', ARRAY(SELECT format('name = ''n%s'' AND price > %s', n % 100, n % 50) FROM generate_series(1, 1000) n));
+
+\set VERBOSITY terse
+DROP TABLE items;
+DROP ROLE regress_reader;
+DROP FUNCTION said;
+DROP EXTENSION plank_test, citext;
