@@ -68,3 +68,25 @@ CREATE FUNCTION plank_test.benchmark(relation pg_catalog.regclass, rounds pg_cat
 -- Has this session say with INFO which table a statement resets, and why. DDL of plank.track shows too.
 CREATE FUNCTION plank_test.show_resets(pg_catalog.bool) RETURNS pg_catalog.void
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_show_resets';
+
+-- Reads a table's rows as the worker has them read for a subscription: by a process of its own. The pool of processes
+-- lives as long as the session. `keep`: the rows themselves and not only their number. `pause_for`: after the first batch
+-- nothing more is taken until this advisory lock is free. `cancel_for`: once it is free, the request is cancelled.
+CREATE FUNCTION plank_test.read_snapshot(relation pg_catalog.regclass, columns pg_catalog.text[] DEFAULT '{}',
+		condition pg_catalog.text DEFAULT '', numbers_as_text pg_catalog.bool DEFAULT false,
+		role pg_catalog.text DEFAULT 'web', keep pg_catalog.bool DEFAULT true,
+		pause_for pg_catalog.int8 DEFAULT 0, cancel_for pg_catalog.int8 DEFAULT 0,
+		OUT xmin pg_catalog.xid8, OUT xmax pg_catalog.xid8, OUT in_progress pg_catalog.xid8[],
+		OUT shape pg_catalog.text, OUT key pg_catalog.text, OUT rows pg_catalog.text, OUT count pg_catalog.int8,
+		OUT batches pg_catalog.int8, OUT largest pg_catalog.int8, OUT code pg_catalog.text, OUT message pg_catalog.text,
+		OUT detail pg_catalog.text, OUT retry pg_catalog.bool)
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_read_snapshot';
+
+-- Several at once: in which order they ended, and the number of rows or the error of each.
+CREATE FUNCTION plank_test.read_snapshots(relations pg_catalog.oid[], role pg_catalog.text DEFAULT 'web')
+	RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_read_snapshots';
+
+-- How many snapshots the session reads at a time.
+CREATE FUNCTION plank_test.snapshot_limit(pg_catalog.int4) RETURNS pg_catalog.void
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_snapshot_limit';
