@@ -24,8 +24,7 @@ void Answers::begin(core::SnapshotMessage kind)
 void Answers::send_buffer()
 {
 	if (!worker_.send(buffer_.data, static_cast<Size>(buffer_.len))) unwanted_ = true;
-	if (unwanted_)
-		ereport(ERROR, (errcode(ERRCODE_CONNECTION_DOES_NOT_EXIST), errmsg("plank worker has gone")));
+	if (unwanted_) ereport(ERROR, (errcode(ERRCODE_CONNECTION_DOES_NOT_EXIST), errmsg("plank worker has gone")));
 }
 
 StringInfo Answers::begin_row()

@@ -48,9 +48,8 @@ class LockedTable {
 		const char* const name = get_rel_name(oid);
 		if (name)
 			pgstat_report_activity(
-			    STATE_RUNNING,
-			    psprintf("LOCK TABLE %s IN ACCESS SHARE MODE",
-			             quote_qualified_identifier(get_namespace_name(get_rel_namespace(oid)), name)));
+			    STATE_RUNNING, psprintf("LOCK TABLE %s IN ACCESS SHARE MODE",
+			                            quote_qualified_identifier(get_namespace_name(get_rel_namespace(oid)), name)));
 		const Relation relation = try_relation_open(oid, AccessShareLock);
 		if (!relation) ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table does not exist")));
 		// With its partitions, so that nothing is waited for once the snapshot is taken.
@@ -125,8 +124,7 @@ void read(const core::SnapshotRequest& request, Answers& answers)
 		const LockedTable table(request.relation);
 		take_snapshot();
 		TableReading reading(table.get(), request);
-		const std::string header =
-		    core::SnapshotHeader{visibility_of(*GetActiveSnapshot()), reading.shape()}.encode();
+		const std::string header = core::SnapshotHeader{visibility_of(*GetActiveSnapshot()), reading.shape()}.encode();
 		pg::call([&] { answers.send(core::SnapshotMessage::header, header); });
 		const AsRole as_role(role);
 		reading.run(answers);

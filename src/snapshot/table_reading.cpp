@@ -73,8 +73,8 @@ Query* make_query(Relation relation, const PlainColumn* columns, size_t count, c
 	query->rtable = state->p_rtable;
 	for (size_t i = 0; i < count; ++i) {
 		const Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), columns[i].number - 1);
-		Var* const var = makeVar(1, attribute->attnum, attribute->atttypid, attribute->atttypmod,
-		                         attribute->attcollation, 0);
+		Var* const var =
+		    makeVar(1, attribute->attnum, attribute->atttypid, attribute->atttypmod, attribute->attcollation, 0);
 		query->targetList =
 		    lappend(query->targetList, makeTargetEntry(reinterpret_cast<Expr*>(var), static_cast<AttrNumber>(i + 1),
 		                                               pstrdup(NameStr(attribute->attname)), false));
@@ -103,8 +103,7 @@ void execute(Query* query, const char* text, DestReceiver* rows)
 {
 	Query* const rewritten = linitial_node(Query, pg_rewrite_query(query));
 	PlannedStmt* const plan = pg_plan_query(rewritten, text, 0, nullptr);
-	QueryDesc* const run =
-	    CreateQueryDesc(plan, text, GetActiveSnapshot(), InvalidSnapshot, rows, nullptr, nullptr, 0);
+	QueryDesc* const run = CreateQueryDesc(plan, text, GetActiveSnapshot(), InvalidSnapshot, rows, nullptr, nullptr, 0);
 	ExecutorStart(run, 0);
 	ExecutorRun(run, ForwardScanDirection, 0, true);
 	ExecutorFinish(run);
