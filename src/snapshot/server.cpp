@@ -42,6 +42,13 @@ class LockedTable {
 	Relation get() const noexcept { return relation_; }
 
  private:
+	// What has been looked up so far must not hold xmin while a lock is waited for.
+	static void lock(Oid oid)
+	{
+		InvalidateCatalogSnapshot();
+		LockRelationOid(oid, AccessShareLock);
+	}
+
 	static Relation open(Oid oid)
 	{
 		// Who waits for DDL shows for what.
@@ -50,17 +57,21 @@ class LockedTable {
 			pgstat_report_activity(
 			    STATE_RUNNING, psprintf("LOCK TABLE %s IN ACCESS SHARE MODE",
 			                            quote_qualified_identifier(get_namespace_name(get_rel_namespace(oid)), name)));
-		const Relation relation = try_relation_open(oid, AccessShareLock);
+		lock(oid);
+		const Relation relation = try_relation_open(oid, NoLock);
 		if (!relation) ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table does not exist")));
-		// With its partitions, so that nothing is waited for once the snapshot is taken.
-		if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-			(void)find_all_inheritors(oid, AccessShareLock, nullptr);
-		else if (relation->rd_rel->relkind != RELKIND_RELATION)
+		if (relation->rd_rel->relkind != RELKIND_RELATION && relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 			ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			                errmsg("\"%s\" is not a table", RelationGetRelationName(relation))));
 		if (relation->rd_rel->relrowsecurity)
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			                errmsg("table \"%s\" has row security", RelationGetRelationName(relation))));
+		// The partitions too, so that nothing is waited for once the snapshot is taken.
+		if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) {
+			ListCell* cell;
+			foreach (cell, find_all_inheritors(oid, NoLock, nullptr))
+				lock(lfirst_oid(cell));
+		}
 		return relation;
 	}
 

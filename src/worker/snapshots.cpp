@@ -12,7 +12,6 @@ namespace plank::worker {
 
 namespace {
 
-constexpr auto kIdle = std::chrono::seconds(60);
 constexpr unsigned kLongestBackOff = 6;  // doublings of a second
 // A queue keeps the memory that its largest message has taken, so its process is not used again after one like this.
 constexpr size_t kLargeMessage = 4 * 1024 * 1024;
@@ -99,7 +98,7 @@ bool SnapshotPool::poll(core::SnapshotHandler& handler, Clock::time_point deadli
 void SnapshotPool::end_idle(Clock::time_point now)
 {
 	std::erase_if(readers_, [&](const std::unique_ptr<Reader>& reader) {
-		return !reader->busy && (reader->worn_out || now - reader->idle_since >= kIdle || readers_.size() > limit_);
+		return !reader->busy && (reader->worn_out || now - reader->idle_since >= patience_ || readers_.size() > limit_);
 	});
 }
 

@@ -26,6 +26,8 @@ class SnapshotPool final : public core::Snapshots {
 
 	// Most snapshots at a time.
 	void set_limit(int limit) noexcept { limit_ = static_cast<size_t>(limit); }
+	// How long a reader that has nothing to do is kept.
+	void set_patience(Clock::duration patience) noexcept { patience_ = patience; }
 
 	uint64_t start(core::SnapshotRequest request) override;
 	void cancel(uint64_t id) override;
@@ -57,6 +59,7 @@ class SnapshotPool final : public core::Snapshots {
 	void back_off(Clock::time_point now, const char* message, const char* detail, const char* hint);
 
 	size_t limit_ = 4;
+	Clock::duration patience_ = std::chrono::minutes(1);
 	uint64_t last_id_ = 0;
 	std::deque<Request> line_;
 	std::vector<std::unique_ptr<Reader>> readers_;

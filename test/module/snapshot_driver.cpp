@@ -67,6 +67,7 @@ class Collector final : public core::SnapshotHandler {
 
 	std::vector<Outcome> outcomes;
 	std::vector<uint64_t> order;  // in which requests ended
+	bool more = false;            // the pool has more to say at once
 
  private:
 	Outcome& of(uint64_t id)
@@ -94,14 +95,16 @@ struct Cancelling {
 	}
 };
 
+// Waits first: what has been started or cancelled has set the latch.
 void turn(Collector& collector)
 {
-	const bool more = pool().poll(collector, worker::SnapshotPool::Clock::now() + std::chrono::milliseconds(20));
 	pg::call([&] {
-		if (!more) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 500, PG_WAIT_EXTENSION);
+		if (!collector.more)
+			WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 500, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	});
+	collector.more = pool().poll(collector, worker::SnapshotPool::Clock::now() + std::chrono::milliseconds(20));
 }
 
 // Until somebody else lets it go.
@@ -259,5 +262,6 @@ Datum plank_test_read_snapshots(PG_FUNCTION_ARGS)
 Datum plank_test_snapshot_limit(PG_FUNCTION_ARGS)
 {
 	pool().set_limit(PG_GETARG_INT32(0));
+	pool().set_patience(std::chrono::milliseconds(PG_GETARG_INT32(1)));
 	PG_RETURN_VOID();
 }
