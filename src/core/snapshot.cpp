@@ -63,6 +63,7 @@ std::string SnapshotHeader::encode() const
 	uint64_t former = visibility.xmin;
 	for (const uint64_t xid : visibility.in_progress)
 		append_varint(out, xid - std::exchange(former, xid));
+	append_varint(out, wal_end);
 	append_counted(out, shape->encode());
 	return out;
 }
@@ -80,6 +81,7 @@ std::optional<SnapshotHeader> SnapshotHeader::decode(std::string_view bytes)
 	uint64_t xid = header.visibility.xmin;
 	for (uint64_t i = 0; i < count; ++i)
 		header.visibility.in_progress.push_back(xid += reader.varint());
+	header.wal_end = reader.varint();
 	header.shape = Shape::decode(reader.counted());
 	if (!ended(reader) || !header.shape) return std::nullopt;
 	return header;

@@ -41,7 +41,8 @@ struct Visibility {
 // What comes before the rows.
 struct SnapshotHeader {
 	Visibility visibility;
-	ShapePtr shape;  // of the table, all columns that may leave the server
+	uint64_t wal_end = 0;  // what the snapshot sees stands before this place in the WAL
+	ShapePtr shape;        // of the table, all columns that may leave the server
 
 	std::string encode() const;
 	static std::optional<SnapshotHeader> decode(std::string_view bytes);

@@ -166,11 +166,19 @@ void ReaderEnd::be_ready() noexcept { segment_->served.store(true); }
 
 bool ReaderEnd::receive(const char*& bytes, Size& length)
 {
+	// A cancel may come when there is nothing more to cancel.
+	HOLD_CANCEL_INTERRUPTS();
+	const bool received = wait_to_receive(bytes, length);
+	QueryCancelPending = false;
+	RESUME_CANCEL_INTERRUPTS();
+	return received;
+}
+
+bool ReaderEnd::wait_to_receive(const char*& bytes, Size& length)
+{
 	while (true) {
 		// Looked at first, for the check below would end the process with a line in the log.
 		if (ProcDiePending) return false;
-		// A cancel that came when there was nothing more to cancel.
-		QueryCancelPending = false;
 		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending) {
 			ConfigReloadPending = false;

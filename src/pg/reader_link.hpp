@@ -66,6 +66,7 @@ class ReaderEnd {
 	bool finish();
 
  private:
+	bool wait_to_receive(const char*& bytes, Size& length);
 	bool wait_to_send();
 
 	ReaderSegment* segment_ = nullptr;

@@ -105,6 +105,10 @@ core::Visibility visibility_of(const SnapshotData& snapshot)
 	return visibility;
 }
 
+// A transaction is shown as over after its commit record has been inserted on a primary; on a standby while the record is
+// being replayed.
+uint64_t wal_end() { return RecoveryInProgress() ? GetCurrentReplayRecPtr(nullptr) : GetXLogInsertRecPtr(); }
+
 void begin_transaction()
 {
 	pg::call([] {
@@ -135,7 +139,8 @@ void read(const core::SnapshotRequest& request, Answers& answers)
 		const LockedTable table(request.relation);
 		take_snapshot();
 		TableReading reading(table.get(), request);
-		const std::string header = core::SnapshotHeader{visibility_of(*GetActiveSnapshot()), reading.shape()}.encode();
+		const core::SnapshotHeader seen{visibility_of(*GetActiveSnapshot()), wal_end(), reading.shape()};
+		const std::string header = seen.encode();
 		pg::call([&] { answers.send(core::SnapshotMessage::header, header); });
 		const AsRole as_role(role);
 		reading.run(answers);
@@ -151,7 +156,6 @@ bool may_succeed_later(int sqlstate)
 	       sqlstate == ERRCODE_QUERY_CANCELED || sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
 }
 
-// While the transaction that failed is still there, for it converts texts.
 core::SnapshotFailure failure_of(pg::Error& error)
 {
 	core::SnapshotFailure failure;
@@ -177,6 +181,8 @@ void Server::run()
 		try {
 			answer({bytes, length});
 		} catch (pg::Error& error) {
+			// First of all, for whatever was going on has not come to its end.
+			pg::abort_unit();
 			fail(failure_of(error));
 		} catch (const TableChanged& changed) {
 			fail({unpack_sql_state(ERRCODE_UNDEFINED_COLUMN), changed.what(), "", true});

@@ -82,17 +82,17 @@ Query* make_query(Relation relation, const PlainColumn* columns, size_t count, c
 		    bms_add_member(entry->selectedCols, attribute->attnum - FirstLowInvalidHeapAttributeNumber);
 	}
 
-	List* conditions = NIL;
-	if (Node* const filter = tracked_filter(RelationGetRelid(relation))) conditions = lappend(conditions, filter);
+	// A barrier as row security has it: the client's condition must not see, by an error or its time, the rows that are
+	// hidden from it.
+	if (Node* const filter = tracked_filter(RelationGetRelid(relation))) entry->securityQuals = list_make1(filter);
+	Node* where = nullptr;
 	if (*condition) {
-		Node* const parsed = backend::parse_filter(relation, condition);
+		where = backend::parse_filter(relation, condition);
 		// Whoever asks for rows by a column must be allowed to read it.
-		pull_varattnos(parsed, 1, &entry->selectedCols);
-		conditions = lappend(conditions, parsed);
+		pull_varattnos(where, 1, &entry->selectedCols);
 	}
 	RangeTblRef* const from = makeNode(RangeTblRef);
 	from->rtindex = 1;
-	Node* const where = conditions ? reinterpret_cast<Node*>(make_ands_explicit(conditions)) : nullptr;
 	query->jointree = makeFromExpr(list_make1(from), where);
 	free_parsestate(state);
 	return query;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "pg/encoding.hpp"
 #include "pg/guard.hpp"
 #include "pg/process.hpp"
 #include "pg/unit_of_work.hpp"
@@ -27,6 +28,7 @@ struct SnapshotPool::Reader {
 	bool worn_out = false;
 	uint32_t requests = 0;  // so far
 	std::string unsent;     // the request, as long as the queue has not taken all of it
+	core::SnapshotFailure failure{"57P01", "the process that read the snapshot has ended", "", true};  // should it go
 	Clock::time_point idle_since;
 
 	void become_idle()
@@ -149,26 +151,32 @@ SnapshotPool::Reader* SnapshotPool::free_reader(Clock::time_point now)
 
 SnapshotPool::Outcome SnapshotPool::listen(Reader& reader, core::SnapshotHandler& handler, Clock::time_point deadline)
 {
+	while (!reader.busy || reader.cancelled || reader.request.take) {
+		std::string_view message;
+		switch (hear(reader, message)) {
+			case pg::Transfer::later:
+				return Outcome::idle;
+			case pg::Transfer::gone:
+				return Outcome::gone;
+			case pg::Transfer::done:
+				answer(reader, message, handler);
+		}
+		if (Clock::now() >= deadline) return Outcome::more;
+	}
+	return Outcome::idle;
+}
+
+// The next message, once the request has gone out.
+pg::Transfer SnapshotPool::hear(Reader& reader, std::string_view& message)
+{
 	try {
 		if (!reader.unsent.empty() && reader.link->send(reader.unsent) == pg::Transfer::done) reader.unsent.clear();
-		while (!reader.busy || reader.cancelled || reader.request.take) {
-			std::string_view message;
-			switch (reader.link->receive(message)) {
-				case pg::Transfer::later:
-					return Outcome::idle;
-				case pg::Transfer::gone:
-					return Outcome::gone;
-				case pg::Transfer::done:
-					answer(reader, message, handler);
-			}
-			if (Clock::now() >= deadline) return Outcome::more;
-		}
-		return Outcome::idle;
+		return reader.link->receive(message);
 	} catch (pg::Error& error) {
-		// Its answer is larger than what memory is left: the process cannot be used any more.
-		pg::log_line(LOG, error.what(), error.data()->detail, error.data()->hint);
+		// The message is larger than what memory is left. It stays half taken, so the process cannot be used any more.
+		reader.failure = {"53200", pg::to_utf8(error.what()), "", false};
 		error.release();
-		return Outcome::gone;
+		return pg::Transfer::gone;
 	}
 }
 
@@ -217,8 +225,9 @@ void SnapshotPool::lose(std::unique_ptr<Reader> reader, core::SnapshotHandler& h
 	}
 	if (!reader->busy || reader->cancelled) return;
 	const uint64_t id = reader->request.id;
+	const core::SnapshotFailure failure = std::move(reader->failure);
 	reader.reset();
-	handler.snapshot_failed(id, {"57P01", "the process that read the snapshot has ended", "", true});
+	handler.snapshot_failed(id, failure);
 }
 
 // Said once, and again when it has worked in between.

@@ -54,6 +54,7 @@ class SnapshotPool final : public core::Snapshots {
 	void hand_out(Clock::time_point now);
 	Reader* free_reader(Clock::time_point now);
 	Outcome listen(Reader& reader, core::SnapshotHandler& handler, Clock::time_point deadline);
+	static pg::Transfer hear(Reader& reader, std::string_view& message);
 	void answer(Reader& reader, std::string_view message, core::SnapshotHandler& handler);
 	void lose(std::unique_ptr<Reader> reader, core::SnapshotHandler& handler);
 	void back_off(Clock::time_point now, const char* message, const char* detail, const char* hint);

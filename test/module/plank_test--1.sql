@@ -71,7 +71,8 @@ CREATE FUNCTION plank_test.show_resets(pg_catalog.bool) RETURNS pg_catalog.void
 
 -- Reads a table's rows as the worker has them read for a subscription: by a process of its own. The pool of processes
 -- lives as long as the session. `keep`: the rows themselves and not only their number. `pause_for`: after the first batch
--- nothing more is taken until this advisory lock is free. `cancel_for`: once it is free, the request is cancelled.
+-- nothing more is taken until this advisory lock is free. `cancel_for`: once it is free, the request is cancelled; with
+-- `pause_for` that is after the first batch.
 CREATE FUNCTION plank_test.read_snapshot(relation pg_catalog.regclass, columns pg_catalog.text[] DEFAULT '{}',
 		condition pg_catalog.text DEFAULT '', numbers_as_text pg_catalog.bool DEFAULT false,
 		role pg_catalog.text DEFAULT 'web', keep pg_catalog.bool DEFAULT true,

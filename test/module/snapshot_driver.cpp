@@ -193,7 +193,11 @@ Datum read_snapshot(PG_FUNCTION_ARGS)
 	Outcome& outcome = collector.outcomes.front();
 	bool paused = false;
 	if (cancel_for) {
-		turn(collector);
+		// With `pause_for` too in the midst of the rows, of which the reader has begun to send more than it can.
+		do
+			turn(collector);
+		while (pause_for && outcome.batches == 0);
+		if (pause_for) pool().take_more(id, false);
 		wait_for_advisory_lock(cancel_for);
 		pool().cancel(id);
 		while (pool().running() > 0)

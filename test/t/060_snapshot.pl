@@ -118,6 +118,15 @@ pass('a snapshot is not held for a client that has yet to take the last rows');
 $gate->query('SELECT pg_advisory_unlock(1)');
 is(end($client), '3000', 'which it gets');
 
+# A request is cancelled in the midst of its rows, when its reader has an answer half sent.
+$gate->query('SELECT pg_advisory_lock(1)');
+begin($client, q{SELECT count > 0 AND count < 100000, code FROM plank_test.read_snapshot('many', pause_for => 1, cancel_for => 1)});
+until_true('the pause', "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+until_true('the reader waiting for its client', "SELECT wait_event = 'Extension' AND backend_xmin IS NOT NULL $reader");
+$gate->query('SELECT pg_advisory_unlock(1)');
+is(end($client), 't|', 'a request is cancelled in the midst of its rows');
+is($client->query(q{SELECT count FROM plank_test.read_snapshot('few')}), '3000', 'and the next one gets its own answers');
+
 # The reader is cancelled or ended by somebody else, in the midst of its rows.
 for ([ 'pg_cancel_backend', '57014|canceling statement due to user request|t', 1 ],
 	[ 'pg_terminate_backend', '57P01|the process that read the snapshot has ended|t', 0 ])
@@ -198,4 +207,18 @@ until_true('the lock wanted', "SELECT count(*) = 1 $reader AND wait_event_type =
 $began = time;
 $node->stop('fast');
 cmp_ok(time - $began, '<', 5, 'a fast stop waits for neither');
+
+# The postmaster dies while readers wait for a client, for a lock, and for work.
+$node->start;
+$node->wait_until_ready;
+($gate, $client, @others) = map { session() } 1 .. 4;
+$gate->query('BEGIN; LOCK TABLE items; SELECT pg_advisory_lock(1)');
+$client->query(q{SELECT count FROM plank_test.read_snapshot('few')});
+begin($others[0], q{SELECT count FROM plank_test.read_snapshot('many', keep => false, pause_for => 1)});
+until_true('the pause', "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted");
+my @readers = split /\n/, ask("SELECT pid $reader");
+is(@readers, 2, 'two readers');
+$node->kill9;
+$node->wait_for('their end', sub { !grep { PlankCluster::process_lives($_) } @readers });
+pass('no reader outlives the postmaster');
 done_testing();

@@ -52,12 +52,14 @@ TEST(SnapshotHeader, ComesBackAsItWent)
 	shape.key = {0};
 	shape.derive();
 	const SnapshotHeader header{{(5ull << 32) + 1, (5ull << 32) + 900, {(5ull << 32) + 1, (5ull << 32) + 899}},
+	                            0x1600000028,
 	                            std::make_shared<const Shape>(shape)};
 	const auto again = SnapshotHeader::decode(header.encode());
 	ASSERT_TRUE(again);
 	EXPECT_EQ(again->visibility.xmin, header.visibility.xmin);
 	EXPECT_EQ(again->visibility.xmax, header.visibility.xmax);
 	EXPECT_EQ(again->visibility.in_progress, header.visibility.in_progress);
+	EXPECT_EQ(again->wal_end, header.wal_end);
 	EXPECT_EQ(again->shape->identity, shape.identity);
 }
 
