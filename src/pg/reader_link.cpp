@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <atomic>
+#include <cerrno>
 #include <new>
 
 #include "pg/guard.hpp"
@@ -29,17 +30,48 @@ constexpr Size kRequestsAt = MAXALIGN(sizeof(ReaderSegment));
 constexpr Size kAnswersAt = kRequestsAt + kRequestsSize;
 constexpr Size kSegmentSize = kAnswersAt + kAnswersSize;
 
+// Of the processes that this one has asked for; those beyond are not looked at.
+constexpr int kMostWatched = 256;
+std::atomic<ReaderSegment*> watched[kMostWatched];
+
+void watch(ReaderSegment* segment)
+{
+	for (std::atomic<ReaderSegment*>& place : watched) {
+		if (place.load()) continue;
+		place.store(segment);
+		return;
+	}
+}
+
+void watch_no_more(const ReaderSegment* segment)
+{
+	for (std::atomic<ReaderSegment*>& place : watched)
+		if (place.load() == segment) place.store(nullptr);
+}
+
+// The reading process's own, for its signal handler.
+ReaderSegment* my_segment = nullptr;
+
+// The postmaster tells all to quit because somebody crashed; it was not this process. Async-signal-safe.
+void on_quit(SIGNAL_ARGS)
+{
+	if (my_segment) my_segment->pid.store(0);
+	SignalHandlerForCrashExit(postgres_signal_arg);
+}
+
 char* place(ReaderSegment* segment, Size offset) { return reinterpret_cast<char*>(segment) + offset; }
 
 // However the worker's end goes, the process has nobody to read for. Should it not have begun, it finds no memory.
 void end_process(dsm_segment*, Datum argument)
 {
 	const auto* const segment = reinterpret_cast<ReaderSegment*>(DatumGetPointer(argument));
+	watch_no_more(segment);
 	if (const int pid = segment->pid.load()) kill(pid, SIGTERM);
 }
 
 void forget_process(dsm_segment*, Datum argument)
 {
+	my_segment = nullptr;
 	reinterpret_cast<ReaderSegment*>(DatumGetPointer(argument))->pid.store(0);
 }
 
@@ -88,6 +120,7 @@ std::unique_ptr<ReaderHandle> ReaderHandle::start()
 		to.segment_ = segment;
 		// First, so that it is called last: the process then finds its queues left by us.
 		on_dsm_detach(to.memory_, end_process, PointerGetDatum(segment));
+		watch(segment);
 		shm_mq* const requests = shm_mq_create(place(segment, kRequestsAt), kRequestsSize);
 		shm_mq* const answers = shm_mq_create(place(segment, kAnswersAt), kAnswersSize);
 		shm_mq_set_sender(requests, MyProc);
@@ -142,6 +175,16 @@ bool ReaderHandle::has_served() const noexcept { return segment_->served.load();
 
 int ReaderHandle::pid() const noexcept { return segment_->pid.load(); }
 
+bool a_reader_has_crashed() noexcept
+{
+	for (const std::atomic<ReaderSegment*>& place : watched) {
+		const ReaderSegment* const segment = place.load();
+		const int pid = segment ? segment->pid.load() : 0;
+		if (pid && kill(pid, 0) != 0 && errno == ESRCH) return true;
+	}
+	return false;
+}
+
 bool ReaderEnd::attach(Datum argument)
 {
 	dsm_segment* const memory = dsm_attach(DatumGetUInt32(argument));
@@ -150,6 +193,8 @@ bool ReaderEnd::attach(Datum argument)
 	if (segment_->magic != kMagic)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("plank snapshot got memory that is not Plank's")));
 	on_dsm_detach(memory, forget_process, PointerGetDatum(segment_));
+	my_segment = segment_;
+	pqsignal(SIGQUIT, on_quit);
 	segment_->pid.store(MyProcPid);
 	auto* const requests = reinterpret_cast<shm_mq*>(place(segment_, kRequestsAt));
 	auto* const answers = reinterpret_cast<shm_mq*>(place(segment_, kAnswersAt));

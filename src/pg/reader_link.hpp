@@ -47,6 +47,10 @@ class ReaderHandle {
 	shm_mq_handle *requests_ = nullptr, *answers_ = nullptr;
 };
 
+// Whether a reading process of this process is gone without having said so: it has crashed. For the handler of the
+// signal with which the postmaster ends all others then. Async-signal-safe.
+bool a_reader_has_crashed() noexcept;
+
 // One for a process, for as long as it lives. May ereport instead of throwing: call it inside pg::call.
 class ReaderEnd {
  public:
