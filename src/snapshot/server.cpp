@@ -189,7 +189,11 @@ void Server::run()
 		} catch (const std::bad_alloc&) {
 			fail({unpack_sql_state(ERRCODE_OUT_OF_MEMORY), "out of memory", "", false});
 		}
-		pg::call([&] { answers_.shrink(); });
+		pg::call([&] {
+			answers_.shrink();
+			// At once, for there may be no next request to do it later.
+			pgstat_report_stat(true);
+		});
 	}
 }
 

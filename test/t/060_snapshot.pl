@@ -62,6 +62,26 @@ SQL
 	$watcher->disconnect;
 }
 
+# A condition may use an index, and statistics count the reading.
+is(ask(q{SELECT rows FROM plank_test.read_snapshot('many', condition => 'id = 77')}), '{"id":77,"name":"row number 77"}', 'one row of many');
+until_true('the scan counted', q{SELECT idx_scan = 1 FROM pg_stat_user_tables WHERE relname = 'many'});
+pass('found by the index');
+
+# In a database of another encoding texts go both ways.
+$node->safe_psql('postgres', q{CREATE DATABASE latin1 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0});
+my $latin1 = $node->safe_psql('latin1', <<'SQL');
+SET client_encoding = 'UTF8';
+CREATE EXTENSION plank;
+CREATE EXTENSION plank_test;
+CREATE TABLE "café" (id int PRIMARY KEY, "été" text);
+INSERT INTO "café" VALUES (1, 'ü'), (2, 'u');
+GRANT SELECT ON "café" TO web;
+DO $$ BEGIN PERFORM plank.track('"café"'); END $$;
+SELECT convert_from(convert_to(rows, 'LATIN1'), 'UTF8') FROM plank_test.read_snapshot('"café"', '{"été"}', '"été" <> ''ü''');
+SQL
+is($latin1, '{"été":"u"}', 'a database in LATIN1');
+until_true('no reader there', "SELECT count(*) = 0 $reader AND datname = 'latin1'");
+
 # While the table is locked: nothing is held but the place in the queue, and a cancelled request is over at once.
 $gate->query('BEGIN; LOCK TABLE items; SELECT pg_advisory_lock(1)');
 begin($client, q{SELECT count FROM plank_test.read_snapshot('items', cancel_for => 1)});
