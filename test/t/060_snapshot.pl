@@ -165,7 +165,8 @@ for ([ 'pg_cancel_backend', '57014|canceling statement due to user request|t', 1
 # A reader without work is kept for a while only.
 $pid = ask("SELECT pid $reader");
 $client->query('SELECT plank_test.snapshot_limit(4, 0)');
-is($client->query(q{SELECT count FROM plank_test.read_snapshot('few')}), '3000', 'read by another process');
+is($client->query(q{SELECT count FROM plank_test.read_snapshot('few', condition => repeat(' ', 100000) || 'id > 0')}), '3000',
+	'a request larger than its queue, read by another process');
 isnt(ask("SELECT pid $reader ORDER BY backend_start DESC LIMIT 1"), $pid, 'for the former was not kept');
 $client->quit;
 until_true('no reader', "SELECT count(*) = 0 $reader");
