@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "backend/table_shape.hpp"
 #include "pg/guard.hpp"
 #include "pg/session.hpp"
 #include "pg/table.hpp"
@@ -113,19 +114,6 @@ class OpenRelation {
 	Relation relation_;
 };
 
-std::string encode_shape(const pg::TableDescription& description, const std::string& notify)
-{
-	core::Shape shape;
-	shape.relation = description.relation;
-	shape.table = description.name;
-	for (const pg::ColumnDescription& column : description.columns)
-		shape.columns.push_back(
-		    {column.name, column.type, static_cast<core::Numbers>(column.numbers), column.with_text});
-	shape.key = description.key;
-	shape.notify = notify;
-	return shape.encode();
-}
-
 // Works a table out: everything of it lives in one memory context, dropped when the next one replaces it.
 void work_out(CapturedTable& table, Relation leaf, const Trigger& trigger, Oid root_oid)
 {
@@ -134,7 +122,7 @@ void work_out(CapturedTable& table, Relation leaf, const Trigger& trigger, Oid r
 	// Columns that must not leave the server are named in the arguments; a clone repeats its parent's.
 	if (!tracking.tracked && trigger.tgnargs > 1) tracking.columns = trigger.tgargs[1];
 	const pg::TableDescription description = pg::describe_table(root.get(), tracking.columns.c_str());
-	const std::string shape = encode_shape(description, tracking.notify);
+	const std::string shape = shape_of(description, tracking.notify).encode();
 
 	pg::call([&] {
 		// Short-lived until nothing can fail any more.

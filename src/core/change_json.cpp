@@ -3,12 +3,13 @@
 
 #include <array>
 
+#include "core/value_json.hpp"
+
 namespace plank::core {
 
 namespace {
 
 constexpr size_t kMaxColumns = 2048;
-constexpr char kMark = '\x01';  // around bigint and numeric inside nested values
 
 // The columns of the row being written, as views into the body. Scratch space of the one thread that renders.
 struct Row {
@@ -21,22 +22,10 @@ Row row;
 
 void append_value(std::string& out, std::string_view value, Numbers numbers, bool as_text)
 {
-	if (value.empty()) {
+	if (value.empty())
 		out += "null";
-	} else if (numbers == Numbers::none || (numbers == Numbers::scalar && (!as_text || value.front() == '"'))) {
-		out += value;
-	} else if (numbers == Numbers::scalar) {
-		out += '"';
-		out += value;
-		out += '"';
-	} else {
-		size_t from = 0;
-		for (size_t at; (at = value.find(kMark, from)) != std::string_view::npos; from = at + 1) {
-			out += value.substr(from, at - from);
-			if (as_text) out += '"';
-		}
-		out += value.substr(from);
-	}
+	else
+		append_value_pieces(value, numbers, as_text, [&](std::string_view piece) { out += piece; });
 }
 
 void read_columns(const Record& record, const Shape& shape)

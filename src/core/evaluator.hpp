@@ -68,6 +68,9 @@ class Evaluator {
 	// One more reference to a filter that has some.
 	virtual void retain(FilterId filter) noexcept = 0;
 	virtual void release(FilterId filter) noexcept = 0;
+	// The condition as SQL over bare columns, with all other names qualified, so that it means the same to whoever reads
+	// the table; or what went wrong. Stands where add_filter may.
+	virtual std::variant<std::string, FilterFault> condition(FilterId filter, const Shape& shape) = 0;
 
 	// The table's columns, types, name or a role's column privileges may have changed: compiles its filters anew. Returns
 	// those that do not stand any more, which then are as after a failure. `shape`: the table as it is now. Takes about as

@@ -82,7 +82,7 @@ Hub::Hub(HubLimits limits, Outside outside)
       catalog_(outside.catalog),
       past_(outside.past),
       evaluator_(outside.evaluator),
-      snapshots_(outside.snapshots),
+      rows_(outside.rows),
       clock_(std::move(outside.clock)),
       log_(limits.log)
 {}
@@ -321,6 +321,7 @@ std::string Hub::trim()
 {
 	std::string error;
 	forget_old_shapes();
+	settle_refused_readings();
 	trim_replay();
 	if (!log_.over_limits()) {
 		// Files that nobody needs any more go even when nothing new comes.

@@ -27,7 +27,7 @@
 #include "core/past.hpp"
 #include "core/reply.hpp"
 #include "core/session.hpp"
-#include "core/snapshots.hpp"
+#include "core/row_source.hpp"
 #include "core/ticket.hpp"
 #include "core/transaction_log.hpp"
 
@@ -60,7 +60,7 @@ class Hub {
 		Catalog& catalog;
 		Past& past;
 		Evaluator& evaluator;
-		Snapshots& snapshots;
+		RowSource& rows;
 		std::function<int64_t()> clock;  // microseconds since 2000-01-01 UTC
 	};
 	Hub(HubLimits limits, Outside outside);
@@ -87,7 +87,7 @@ class Hub {
 	void deliver(Transaction&& transaction);
 	// The stream has come to `place`, and there was nothing on the way.
 	void moved(uint64_t place, std::string position);
-	// What was asked for by Snapshots::fence has been passed.
+	// What was asked for by RowSource::fence has been passed.
 	void fence_passed(uint64_t number);
 	// Judges transactions by the filters until `deadline`, and lets those that are done into the log; true when some are
 	// left. Uses the database.
@@ -131,7 +131,7 @@ class Hub {
 	// Clients have not read enough of what was replayed: more has to wait.
 	bool replay_is_full() const;
 
-	// --- Snapshots: see snapshots.hpp.
+	// --- Snapshots: see row_source.hpp.
 	void snapshot_begun(uint64_t number, SeenPtr seen, const ShapePtr& shape);
 	void snapshot_rows(uint64_t number, std::string&& rows);
 	void snapshot_done(uint64_t number);
@@ -257,6 +257,13 @@ class Hub {
 	void resume_readings(Session& session) noexcept;
 	uint64_t needed_by_readings() const noexcept;
 	void drop_starved_readings(uint64_t first);
+	// A reading whose condition could not be had.
+	struct RefusedReading {
+		uint64_t number;
+		FilterFault fault;
+		std::chrono::steady_clock::time_point at;  // when it is told
+	};
+	void settle_refused_readings();
 
 	// hub_replay.cpp
 	bool find_past(Session& session, const Request& request, Found& found);
@@ -315,7 +322,7 @@ class Hub {
 	Catalog& catalog_;
 	Past& past_;
 	Evaluator& evaluator_;
-	Snapshots& snapshots_;
+	RowSource& rows_;
 	std::function<int64_t()> clock_;
 	NoticeSink notices_;
 	HubCounters counters_;
@@ -368,6 +375,7 @@ class Hub {
 	std::vector<Session*> waiting_for_judge_;  // may have gone meanwhile: looked up before use
 	std::map<uint64_t, Reading> readings_;
 	uint64_t last_reading_ = 0;
+	std::deque<RefusedReading> refused_readings_;
 
 	std::deque<Session*> asking_;
 	std::vector<Session*> asking_later_;  // asked about a table that DDL holds

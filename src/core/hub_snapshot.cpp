@@ -18,6 +18,8 @@ constexpr size_t kRowsResume = 32 * 1024;
 constexpr size_t kRowsPause = 128 * 1024;
 // Times that a snapshot is begun again: a reader died, or the log could not keep what came meanwhile.
 constexpr int kMostAttempts = 4;
+constexpr auto kAskAgain = std::chrono::milliseconds(50);
+constexpr const char* kLocked = "55P03";
 
 }  // namespace
 
@@ -35,15 +37,42 @@ void Hub::begin_reading(Session& session, Subscription& subscription, const Shap
 	reading.told = shape;
 	reading.attempts = attempts;
 	session.readings.push_back(number);
-	SnapshotWanted wanted;
+	RowsWanted wanted;
 	wanted.relation = subscription.relation;
 	wanted.numbers_as_text = subscription.numbers_as_text;
-	wanted.filter = subscription.filter;
 	wanted.role = session.role;
+	if (subscription.filter != kNoFilter) {
+		std::variant<std::string, FilterFault> printed = evaluator_.condition(subscription.filter, *shape);
+		if (auto* fault = std::get_if<FilterFault>(&printed)) {
+			// DDL holds the table, or has just changed it. Whoever called is not done with its subscriptions yet.
+			refused_readings_.push_back({number, std::move(*fault), std::chrono::steady_clock::now() + kAskAgain});
+			return;
+		}
+		wanted.condition = std::move(std::get<std::string>(printed));
+	}
 	const std::vector<bool> chosen = choose_columns(*shape, subscription.columns);
 	for (size_t i = 0; i < chosen.size(); ++i)
 		if (chosen[i]) wanted.columns.push_back(shape->columns[i].name);
-	snapshots_.start(number, wanted);
+	rows_.start(number, wanted);
+}
+
+void Hub::settle_refused_readings()
+{
+	const auto now = std::chrono::steady_clock::now();
+	for (size_t left = refused_readings_.size(); left > 0; --left) {
+		RefusedReading refused = std::move(refused_readings_.front());
+		refused_readings_.pop_front();
+		const auto found = readings_.find(refused.number);
+		if (found == readings_.end()) continue;
+		if (now < refused.at) {
+			refused_readings_.push_back(std::move(refused));
+			continue;
+		}
+		// Locked is no failure: it is asked again for as long as it takes.
+		const bool locked = refused.fault.sqlstate == kLocked;
+		if (locked) found->second.attempts = 0;
+		snapshot_failed(refused.number, {"", refused.fault.code, refused.fault.message, "", ""}, locked);
+	}
 }
 
 // All of a session's, or that of one subscription.
@@ -53,7 +82,7 @@ void Hub::drop_readings(Session& session, const std::string* id) noexcept
 		const auto found = readings_.find(number);
 		if (id && found->second.id != *id) return false;
 		readings_.erase(found);
-		snapshots_.cancel(number);
+		rows_.cancel(number);
 		return true;
 	});
 }
@@ -69,7 +98,7 @@ void Hub::snapshot_begun(uint64_t number, SeenPtr seen, const ShapePtr& shape)
 		reading.told = shape;
 		reply(*reading.session, subscribed_message(reading.id, *shape, subscription->columns, reading.position));
 	}
-	snapshots_.fence(number);
+	rows_.fence(number);
 }
 
 void Hub::send_rows(Reading& reading, std::string_view position)
@@ -91,7 +120,7 @@ void Hub::snapshot_rows(uint64_t number, std::string&& rows)
 	reading.held = true;
 	if (reading.paused || reading.session->reply_bytes < kRowsPause) return;
 	reading.paused = true;
-	snapshots_.pause(number, true);
+	rows_.pause(number, true);
 }
 
 // From a network callback: the client has taken some.
@@ -100,7 +129,7 @@ void Hub::resume_readings(Session& session) noexcept
 	if (session.reply_bytes > kRowsResume) return;
 	for (const uint64_t number : session.readings) {
 		Reading& reading = readings_.find(number)->second;
-		if (std::exchange(reading.paused, false)) snapshots_.pause(number, false);
+		if (std::exchange(reading.paused, false)) rows_.pause(number, false);
 	}
 }
 

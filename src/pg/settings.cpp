@@ -20,6 +20,7 @@ int Settings::history_size = 64 * 1024;
 char* Settings::listen_addresses = nullptr;
 int Settings::max_connections = 10000;
 int Settings::max_message_size = 64 * 1024;
+int Settings::max_snapshots = 4;
 int Settings::max_subscriptions = 1000;
 int Settings::notify_limit = 64 * 1024;
 int Settings::ping_interval = 25000;
@@ -85,6 +86,9 @@ void define_settings()
 	DefineCustomIntVariable("plank.max_message_size", "Most bytes of one message from a client.", nullptr,
 	                        &Settings::max_message_size, 64 * 1024, 1024, 64 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_BYTE,
 	                        nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.max_snapshots", "Most snapshots that are read at a time for one worker.",
+	                        "Each takes a process; beyond it they wait in line.", &Settings::max_snapshots, 4, 1, 1000,
+	                        PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("plank.max_subscriptions", "Most subscriptions of one connection.", nullptr,
 	                        &Settings::max_subscriptions, 1000, 1, 1000000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("plank.notify_limit",

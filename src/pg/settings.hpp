@@ -14,6 +14,7 @@ struct Settings {
 	static char* listen_addresses;
 	static int max_connections;
 	static int max_message_size;  // bytes
+	static int max_snapshots;
 	static int max_subscriptions;
 	static int notify_limit;   // kB
 	static int ping_interval;  // ms

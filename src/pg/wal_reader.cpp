@@ -274,4 +274,6 @@ WalEvent WalReader::next(Clock::time_point deadline)
 	return event;
 }
 
+uint64_t next_record_place(uint64_t end) noexcept { return end % XLOG_BLCKSZ == 0 ? end + SizeOfXLogLongPHD : end; }
+
 }  // namespace plank::pg

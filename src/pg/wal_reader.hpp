@@ -76,4 +76,7 @@ class WalReader {
 	std::string why_;
 };
 
+// Where the record after one that ends at `end` begins at the latest: behind the header, when a page begins there.
+uint64_t next_record_place(uint64_t end) noexcept;
+
 }  // namespace plank::pg

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "pg/process.hpp"
+#include "pg/reader_link.hpp"
 #include "pg/settings.hpp"
 #include "pg/shared_state.hpp"
 
@@ -32,10 +33,11 @@ int64_t now()
 	return time.tv_sec;
 }
 
-// The postmaster tells all to quit because somebody crashed; it was not this worker. Async-signal-safe.
+// The postmaster tells all to quit because somebody crashed; it was not this worker. A process that read a snapshot for
+// it counts as the worker itself: the same request would crash the next one. Async-signal-safe.
 void on_quit(SIGNAL_ARGS)
 {
-	breaker_orderly_end();
+	if (!pg::a_reader_has_crashed()) breaker_orderly_end();
 	SignalHandlerForCrashExit(postgres_signal_arg);
 }
 

@@ -222,6 +222,44 @@ std::variant<core::FilterId, core::FilterFault> FilterEvaluator::add_filter(cons
 	return *id;
 }
 
+std::variant<std::string, core::FilterFault> FilterEvaluator::condition(core::FilterId id, const core::Shape& shape)
+{
+	const Filter& filter = filters_[id];
+	std::string printed;
+	std::optional<core::FilterFault> fault;
+	FilterTable* table = nullptr;
+	FilterUnit unit;
+	unit.open(limits_, parsing_);
+	filter_timer::run_for_all();
+	try {
+		FreeTable relation(shape.relation);
+		try {
+			table = &table_for(shape, relation.get());
+			unit.become(filter.role);
+			const std::string text = pg::from_utf8(filter.where);
+			const char* const sql = pg::call([&] {
+				error_context_stack = nullptr;
+				const FilterSource source = {relation.get(), text.c_str(), table->captured(), filter.role,
+				                             limits_.constants};
+				const char* const name = RelationGetRelationName(relation.get());
+				return deparse_expression(parse_condition(source), deparse_context_for(name, shape.relation), false,
+				                          false);
+			});
+			printed = pg::to_utf8(sql);
+		} catch (...) {
+			relation.forget();
+			throw;
+		}
+	} catch (pg::Error& error) {
+		fault = recover(unit, error, true);
+	}
+	drop_if_empty(table);
+	unit.close();
+	MemoryContextReset(parsing_);
+	if (fault) return *std::move(fault);
+	return printed;
+}
+
 // From now on nobody joins the filter.
 void FilterEvaluator::forget_signature(core::FilterId id) noexcept
 {

@@ -31,6 +31,7 @@ class FilterEvaluator final : public core::Evaluator {
 	                                                           std::string_view where) override;
 	void retain(core::FilterId filter) noexcept override;
 	void release(core::FilterId filter) noexcept override;
+	std::variant<std::string, core::FilterFault> condition(core::FilterId filter, const core::Shape& shape) override;
 	std::vector<core::FilterFailure> look_again(const core::Shape& shape) override;
 	bool has_filters(uint32_t relation) const noexcept override { return tables_.contains(relation); }
 	void begin_batch() override;

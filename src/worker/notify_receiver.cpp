@@ -6,6 +6,7 @@
 
 #include "worker/receiver.hpp"
 
+#include <charconv>
 #include <stdexcept>
 
 #include "pg/encoding.hpp"
@@ -19,6 +20,7 @@ namespace {
 
 // plank.notify_limit can be 1 GB at the most, and shapes come on top.
 constexpr uint64_t kLargestTransaction = uint64_t{2} << 30;
+constexpr char kFence = 'F';  // what begins no part of a transaction
 // Whoever notifies wakes the worker.
 constexpr long kNoHurry = 1000;
 
@@ -91,6 +93,12 @@ class NotifyReceiver final : public Receiver {
 			hub_->reset_all("a transaction could not be read");
 		}
 	}
+	// A mark in the queue: whatever was visible before it was sent stands before it.
+	void fence(uint64_t number, uint64_t) override
+	{
+		const std::string mark = fence_mark_ + std::to_string(number);
+		pg::unit_of_work("plank: marking the queue", [&] { pg::notify(database_.channel, mark.c_str()); });
+	}
 	long patience() const override { return kNoHurry; }
 	bool is_past() const noexcept override { return false; }
 	ReceiverCounters counters() override { return {}; }
@@ -112,6 +120,14 @@ class NotifyReceiver final : public Receiver {
 	void take(const char* channel, std::string_view payload)
 	{
 		if (strcmp(channel, database_.channel) != 0) return deliver_plain_notify(*hub_, channel, payload);
+		if (payload.starts_with(kFence)) {
+			// Other workers' marks are nobody's business.
+			uint64_t number = 0;
+			if (payload.starts_with(fence_mark_)) payload.remove_prefix(fence_mark_.size());
+			const auto [end, error] = std::from_chars(payload.data(), payload.data() + payload.size(), number);
+			if (error == std::errc() && end == payload.data() + payload.size()) hub_->fence_passed(number);
+			return;
+		}
 		switch (parts_.add(payload)) {
 			case core::PartAssembler::Result::incomplete:
 				return;
@@ -136,6 +152,7 @@ class NotifyReceiver final : public Receiver {
 	}
 
 	core::Hub* hub_ = nullptr;
+	const std::string fence_mark_ = std::string(1, kFence) + hex(random_number()) + ':';
 	core::XidPast past_;
 	pg::DatabaseSlot& database_;
 	core::PartAssembler parts_;

@@ -46,6 +46,9 @@ class Receiver {
 
 	// Hands over what has arrived, at most until `deadline`, and tells the hub when something was lost.
 	virtual void receive(Clock::time_point deadline) = 0;
+	// Hub::fence_passed(number) when everything that had committed by now has been delivered. `wal_end`: where that ends in
+	// the WAL. Outside a unit of work.
+	virtual void fence(uint64_t number, uint64_t wal_end) = 0;
 	// How long, in ms, receive() need not be called when nobody wakes the worker; 0: there is more.
 	virtual long patience() const = 0;
 	// What is delivered now was committed before this worker began: nobody is to be notified of it again.

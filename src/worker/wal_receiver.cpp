@@ -189,7 +189,10 @@ void WalReceiver::receive(Clock::time_point deadline)
 		                               : interval_;
 		unflushed_ = reader_ && end > reader_->position() ? end - reader_->position() : 0;
 	}
-	if (state_ == State::streaming) tell_position();
+	if (state_ == State::streaming) {
+		tell_position();
+		tell_fences();
+	}
 	log_trouble();
 	if (!has_streamed_) return;
 	try {
@@ -206,6 +209,8 @@ bool WalReceiver::read(Clock::time_point deadline)
 	while (true) {
 		if (held_ && !settle_held(deadline)) return true;
 		look_whether_known();
+		// What waits to be judged is in memory, and the WAL can wait.
+		if (hub_->is_behind()) return true;
 		if (Clock::now() >= deadline) {
 			more_ = true;
 			return true;
@@ -359,6 +364,18 @@ void WalReceiver::receive_plain()
 	if (std::exchange(plain_failed_, false)) pg::log_line(WARNING, "a notification could not be read");
 }
 
+// All that ended before a fence has been delivered once the reading is there and nothing is held.
+void WalReceiver::tell_fences()
+{
+	if (fences_.empty() || held_) return;
+	const uint64_t reached = pg::next_record_place(reader_->position());
+	std::erase_if(fences_, [&](const auto& fence) {
+		if (fence.second > reached) return false;
+		hub_->fence_passed(fence.first);
+		return true;
+	});
+}
+
 // --- When to look again ----------------------------------------------------------------------------------------------
 
 long WalReceiver::patience() const
@@ -373,7 +390,7 @@ long WalReceiver::patience() const
 	long longest = alone ? kAlone : kIdle;
 	if (replay_.is_busy()) longest = kStandbyIdle;
 	if (in_recovery_ && !alone) return std::min(longest, active ? kStandby : kStandbyIdle);
-	if (unflushed_ && active) return std::min(longest, kUnflushed);
+	if ((unflushed_ && active) || !fences_.empty()) return std::min(longest, kUnflushed);
 	return std::min(longest, interval_);
 }
 

@@ -20,6 +20,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "pg/wal_reader.hpp"
@@ -41,6 +42,7 @@ class WalReceiver final : public Receiver {
 	void begin() override;
 	bool ready() const noexcept override { return state_ == State::streaming || has_streamed_; }
 	void receive(Clock::time_point deadline) override;
+	void fence(uint64_t number, uint64_t wal_end) override { fences_.emplace_back(number, wal_end); }
 	long patience() const override;
 	bool is_past() const noexcept override { return state_ != State::streaming; }
 	ReceiverCounters counters() override;
@@ -65,6 +67,7 @@ class WalReceiver final : public Receiver {
 	void begin_history();
 	void start_again(const std::string& reason);
 	void tell_position();
+	void tell_fences();
 	core::WalPosition position() const;
 	void receive_plain();
 	void log_trouble();
@@ -89,6 +92,7 @@ class WalReceiver final : public Receiver {
 	CommitPoint last_;                // passed
 	bool moved_ = false;              // since the hub was told
 	std::unique_ptr<Held> held_;
+	std::vector<std::pair<uint64_t, uint64_t>> fences_;  // numbers, and where they stand
 	bool more_ = false;
 	Clock::time_point seek_again_{};
 

@@ -22,6 +22,8 @@ constexpr auto kTick = std::chrono::milliseconds(500);
 constexpr auto kRenderTime = std::chrono::milliseconds(20);  // of one turn
 constexpr auto kReceiveTime = std::chrono::milliseconds(5);
 constexpr auto kReceiveTimeAlone = std::chrono::milliseconds(20);  // nobody is served yet
+constexpr auto kJudgeTime = std::chrono::milliseconds(10);
+constexpr auto kRowsTime = std::chrono::milliseconds(5);
 constexpr auto kRequestTime = std::chrono::milliseconds(10);
 constexpr auto kGoodbye = std::chrono::milliseconds(800);  // a fast shutdown takes less than 2 s
 
@@ -33,11 +35,13 @@ Worker::Worker(int slot)
       database_(pg::shared_state()->database[slot_.database]),
       receiver_(pg::Settings::transport == static_cast<int>(pg::TransportKind::wal) ? make_wal_receiver()
                                                                                     : make_notify_receiver(database_)),
-      hub_(hub_limits(), catalog_, receiver_->past(), [] { return GetCurrentTimestamp(); }),
+      rows_(*receiver_),
+      hub_(hub_limits(), {catalog_, receiver_->past(), evaluator_, rows_, [] { return GetCurrentTimestamp(); }}),
       web_(hub_),
       report_(slot)
 {
 	receiver_->attach(hub_);
+	rows_.attach(hub_);
 	in_recovery_ = pg::in_recovery();
 	web_.database = pg::to_utf8(database_.name);
 	if (slot_.number == 0)
@@ -74,7 +78,7 @@ void Worker::turn()
 	hub_.begin_turn(Clock::now() + kRenderTime);
 	loop_.turn();
 	write_log();
-	const bool more = hub_.has_starved() || notices_.has_more() || (hub_.has_requests() && web_.not_ready.empty());
+	const bool more = hub_.has_starved() || hub_.has_to_judge() || more_rows_ || notices_.has_more() || (hub_.has_requests() && web_.not_ready.empty());
 	const auto now = Clock::now();
 	const auto to_tick = std::chrono::duration_cast<std::chrono::milliseconds>(next_tick_ - now).count();
 	// Requests that wait for a lock are asked again every 50 ms; others are answered at once below.
@@ -106,6 +110,8 @@ void Worker::serve_database()
 		if (receiver_->ready()) become_ready();
 		return;
 	}
+	hub_.judge(Clock::now() + kJudgeTime);
+	more_rows_ = rows_.poll(Clock::now() + kRowsTime);
 	// Requests were read before the look, so whoever has exposed a channel can subscribe to it at once.
 	if (look_) look_for_extension();
 	if (hub_.has_requests() && slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) {

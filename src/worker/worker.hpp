@@ -2,6 +2,7 @@
 #pragma once
 
 // net/ and core/ come before anything of PostgreSQL's.
+#include "worker/row_reader.hpp"
 #include "worker/web.hpp"
 
 #include <chrono>
@@ -11,6 +12,7 @@
 
 #include "pg/shared_state.hpp"
 #include "worker/event_loop.hpp"
+#include "worker/filter_evaluator.hpp"
 #include "worker/postgres_catalog.hpp"
 #include "worker/public_notices.hpp"
 #include "worker/receiver.hpp"
@@ -57,7 +59,9 @@ class Worker {
 
 	EventLoop loop_;
 	PostgresCatalog catalog_;
+	FilterEvaluator evaluator_;
 	const std::unique_ptr<Receiver> receiver_;
+	RowReader rows_;
 	core::Hub hub_;
 	Web web_;
 	PublicNotices notices_;
@@ -69,6 +73,7 @@ class Worker {
 	bool receiving_ = false;    // the extension is there; clients are served once the receiver is ready
 	bool in_recovery_ = false;  // a standby
 	bool look_failed_ = false;
+	bool more_rows_ = false;  // readers have sent more than was taken
 	bool look_ = true;              // the extension or its channels may have changed
 	bool look_at_tables_ = true;    // watched tables may have changed
 	bool port_in_trouble_ = false;  // said once

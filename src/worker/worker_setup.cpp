@@ -73,6 +73,7 @@ void Worker::apply_settings()
 {
 	web_.origins.set(pg::Settings::allowed_origins);
 	hub_.set_limits(hub_limits());
+	rows_.set_limit(pg::Settings::max_snapshots);
 	receiver_->set_limits(hub_limits().log);
 	if (!server_) {
 		server_ = net::Server::create(loop_.uv(), web_, net_limits());

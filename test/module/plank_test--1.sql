@@ -264,3 +264,25 @@ CREATE FUNCTION plank_test.filter_after(relation pg_catalog.regclass, conditions
 CREATE TABLE plank_test.noted (line pg_catalog.text);
 CREATE FUNCTION plank_test.run_filter_worker(relation pg_catalog.regclass) RETURNS pg_catalog.void
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_run_filter_worker';
+-- Reads a table's rows as the worker has them read for a subscription: by a process of its own. The pool of processes
+-- lives as long as the session. `keep`: the rows themselves and not only their number. `pause_for`: after the first batch
+-- nothing more is taken until this advisory lock is free. `cancel_for`: once it is free, the request is cancelled; with
+-- `pause_for` that is after the first batch.
+CREATE FUNCTION plank_test.read_snapshot(relation pg_catalog.regclass, columns pg_catalog.text[] DEFAULT '{}',
+		condition pg_catalog.text DEFAULT '', numbers_as_text pg_catalog.bool DEFAULT false,
+		role pg_catalog.text DEFAULT 'web', keep pg_catalog.bool DEFAULT true,
+		pause_for pg_catalog.int8 DEFAULT 0, cancel_for pg_catalog.int8 DEFAULT 0,
+		OUT xmin pg_catalog.xid8, OUT xmax pg_catalog.xid8, OUT in_progress pg_catalog.xid8[],
+		OUT shape pg_catalog.text, OUT key pg_catalog.text, OUT rows pg_catalog.text, OUT count pg_catalog.int8,
+		OUT batches pg_catalog.int8, OUT largest pg_catalog.int8, OUT code pg_catalog.text, OUT message pg_catalog.text,
+		OUT detail pg_catalog.text, OUT retry pg_catalog.bool)
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_read_snapshot';
+
+-- Several at once: in which order they ended, and the number of rows or the error of each.
+CREATE FUNCTION plank_test.read_snapshots(relations pg_catalog.oid[], role pg_catalog.text DEFAULT 'web')
+	RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_read_snapshots';
+
+-- How many snapshots the session reads at a time, and for how many milliseconds it keeps processes without work.
+CREATE FUNCTION plank_test.snapshot_limit(pg_catalog.int4, pg_catalog.int4 DEFAULT 60000) RETURNS pg_catalog.void
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_snapshot_limit';

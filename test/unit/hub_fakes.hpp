@@ -114,6 +114,10 @@ class FakeEvaluator final : public core::Evaluator {
 	{
 		if (--all.at(filter).references == 0) all.erase(filter);
 	}
+	std::variant<std::string, core::FilterFault> condition(core::FilterId filter, const core::Shape&) override
+	{
+		return all.at(filter).text;
+	}
 	std::vector<core::FilterFailure> look_again(const core::Shape&) override { return {}; }
 	bool has_filters(uint32_t relation) const noexcept override
 	{
@@ -162,13 +166,13 @@ class FakeEvaluator final : public core::Evaluator {
 	bool in_batch_ = false;
 };
 
-class FakeSnapshots final : public core::Snapshots {
+class FakeSnapshots final : public core::RowSource {
  public:
-	std::map<uint64_t, core::SnapshotWanted> wanted;
+	std::map<uint64_t, core::RowsWanted> wanted;
 	std::set<uint64_t> paused;
 	std::vector<uint64_t> fences;
 
-	void start(uint64_t number, const core::SnapshotWanted& what) override { wanted.emplace(number, what); }
+	void start(uint64_t number, const core::RowsWanted& what) override { wanted.emplace(number, what); }
 	void cancel(uint64_t number) noexcept override { wanted.erase(number); }
 	void pause(uint64_t number, bool pause) noexcept override
 	{

@@ -18,25 +18,25 @@
 
 namespace plank::core {
 
-struct SnapshotWanted {
+struct RowsWanted {
 	uint32_t relation = 0;
 	std::vector<std::string> columns;  // in the shape's order
 	bool numbers_as_text = false;
-	FilterId filter = kNoFilter;
+	std::string condition;  // SQL, names qualified; empty: every row
 	std::string role;
 };
 
-class Snapshots {
+class RowSource {
  public:
 	// `number`: the hub's own. Called outside network callbacks, and never answered from within.
-	virtual void start(uint64_t number, const SnapshotWanted& wanted) = 0;
+	virtual void start(uint64_t number, const RowsWanted& wanted) = 0;
 	virtual void cancel(uint64_t number) noexcept = 0;
 	// The client takes no more for the moment, or does again. May come from a network callback.
 	virtual void pause(uint64_t number, bool paused) noexcept = 0;
 	virtual void fence(uint64_t number) = 0;
 
  protected:
-	~Snapshots() = default;
+	~RowSource() = default;
 };
 
 }  // namespace plank::core
