@@ -277,7 +277,8 @@ void Hub::send_positions()
 	for (const auto& [key, audience] : audiences_)
 		// Whoever is busy hears of a newer position with what it is about to get.
 		for (Session* session : audience->idle)
-			if (session->waiting.empty()) queue_reply(*session, frame);
+			// It would count for a subscription whose rows are still being read, too.
+			if (session->waiting.empty() && session->readings.empty()) queue_reply(*session, frame);
 }
 
 // Closing may call back and end the session at once, so the list is made first.

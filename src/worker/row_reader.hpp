@@ -5,6 +5,7 @@
 // net/ and core/ come before anything of PostgreSQL's.
 #include "core/hub.hpp"
 #include "core/row_source.hpp"
+#include "core/snapshot.hpp"
 
 #include <unordered_map>
 

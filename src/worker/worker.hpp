@@ -2,7 +2,9 @@
 #pragma once
 
 // net/ and core/ come before anything of PostgreSQL's.
-#include "worker/row_reader.hpp"
+#include "core/row.hpp"
+#include "core/row_source.hpp"
+#include "core/snapshot.hpp"
 #include "worker/web.hpp"
 
 #include <chrono>
@@ -17,6 +19,7 @@
 #include "worker/public_notices.hpp"
 #include "worker/receiver.hpp"
 #include "worker/report.hpp"
+#include "worker/row_reader.hpp"
 
 namespace plank::worker {
 
