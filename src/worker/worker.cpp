@@ -34,6 +34,7 @@ Worker::Worker(int slot)
     : slot_number_(slot),
       slot_(pg::shared_state()->worker[slot]),
       database_(pg::shared_state()->database[slot_.database]),
+      identities_(slot == 0),
       hub_(hex(pg::shared_state()->epoch), hub_limits(), catalog_, [] { return GetCurrentTimestamp(); }),
       web_(hub_),
       receiver_(hub_, database_),
@@ -43,6 +44,7 @@ Worker::Worker(int slot)
 	if (slot_.number == 0)
 		hub_.set_notice_sink(
 		    [this](const std::string& channel, std::string&& payload) { notices_.add(channel, std::move(payload)); });
+	hub_.set_gate(identities_);
 	apply_settings();
 }
 
@@ -118,23 +120,44 @@ void Worker::tick()
 	next_tick_ = Clock::now() + kTick;
 	look_for_extension();
 	if (server_ && server_->port() == 0 && Clock::now() >= next_listen_) listen_on_port();
+	identities_.look_at_key_file();
 	if (slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) {
 		pg::unit_of_work("plank: looking at the catalog", [&] {
 			pg::shared_state()->queue_usage.store(pg::notification_queue_usage());
 			choose_anonymous_role();
 		});
-		if (pg::catalog_has_changed()) look_at_tables_ = true;
+		if (pg::catalog_has_changed()) {
+			look_at_tables_ = true;
+			identities_.note_catalog();
+		}
+		judge_clients();
 		if (look_at_tables_) {
 			look_at_tables_ = !hub_.look_again();
 			catalog_.finish();
 		}
-		hub_.close_unauthenticated();
 		if (Clock::now() >= next_position_) {
 			next_position_ = Clock::now() + std::chrono::milliseconds(pg::Settings::ping_interval);
 			hub_.send_positions();
 		}
 	}
 	publish_counters();
+}
+
+// Ends clients whose token, role or key is no longer good.
+void Worker::judge_clients()
+{
+	hub_.end_expired();
+	hub_.close_unauthenticated();
+	if (!identities_.must_judge_again()) return;
+	try {
+		pg::unit_of_work("plank: judging clients", [&] {
+			identities_.begin_judging();
+			hub_.end_identities([&](const core::Identity& identity) { return identities_.judge(identity); });
+		});
+	} catch (...) {
+		identities_.note_catalog();
+		throw;
+	}
 }
 
 void Worker::set_state(pg::WorkerState state, const std::string& reason)

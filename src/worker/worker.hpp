@@ -1,8 +1,9 @@
 // One worker process: its state, its loop and what a turn does. Runs in the worker.
 #pragma once
 
-// net/ and core/ come before anything of PostgreSQL's.
+// net/, token/ and core/ come before anything of PostgreSQL's.
 #include "core/parts.hpp"
+#include "token/verifier.hpp"
 #include "worker/web.hpp"
 
 #include <chrono>
@@ -12,6 +13,7 @@
 
 #include "pg/shared_state.hpp"
 #include "worker/event_loop.hpp"
+#include "worker/identity.hpp"
 #include "worker/postgres_catalog.hpp"
 #include "worker/public_notices.hpp"
 #include "worker/receiver.hpp"
@@ -35,6 +37,7 @@ class Worker {
 	// worker.cpp
 	void turn();
 	void tick();
+	void judge_clients();
 	void serve_database();
 	void say_goodbye();
 	void set_state(pg::WorkerState state, const std::string& reason);
@@ -57,6 +60,7 @@ class Worker {
 
 	EventLoop loop_;
 	PostgresCatalog catalog_;
+	Identities identities_;
 	core::Hub hub_;
 	Web web_;
 	Receiver receiver_;

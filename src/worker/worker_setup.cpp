@@ -53,6 +53,7 @@ core::HubLimits hub_limits()
 {
 	core::HubLimits limits;
 	limits.max_subscriptions = static_cast<size_t>(pg::Settings::max_subscriptions);
+	limits.subscribe_rate = pg::Settings::subscribe_rate;
 	limits.log.memory = static_cast<size_t>(pg::Settings::history_size) * 1024;
 	limits.log.spill = static_cast<size_t>(pg::Settings::spill_size) * 1024;
 	limits.log.directory = pg::temporary_directory();
@@ -71,6 +72,7 @@ void Worker::apply_settings()
 {
 	web_.origins.set(pg::Settings::allowed_origins);
 	hub_.set_limits(hub_limits());
+	identities_.apply_settings();
 	if (!server_) {
 		server_ = net::Server::create(loop_.uv(), web_, net_limits());
 		if (!server_) {
@@ -121,15 +123,24 @@ void Worker::choose_anonymous_role()
 			case pg::RoleVerdict::predefined:
 				trouble = "its name is reserved";
 				break;
+			case pg::RoleVerdict::not_granted:
+			case pg::RoleVerdict::no_authenticator:
+				break;  // said of tokens' roles only
 		}
 	}
 	if (trouble && role_in_trouble_ != name)
 		pg::log_line(WARNING, ("plank.anonymous_role \"" + name + "\" is not used: " + trouble).c_str(), nullptr,
 		             "Create an ordinary role without LOGIN, grant it SELECT on what clients may see, and name it.");
 	role_in_trouble_ = trouble ? name : "";
-	if (role == web_.role) return;
-	const std::string former = std::exchange(web_.role, role);
-	hub_.end_role(former, "the role of clients without a token has changed");
+	const core::IdentityPtr& known = web_.anonymous;
+	if (role == (known ? known->role : std::string())) return;
+	const core::IdentityPtr former =
+	    std::exchange(web_.anonymous, role.empty() ? nullptr : core::anonymous_identity(role));
+	identities_.set_anonymous_role(role);
+	if (former)
+		hub_.end_identities([&](const core::Identity& identity) {
+			return &identity == former.get() ? "the role of clients without a token has changed" : nullptr;
+		});
 }
 
 void Worker::look_for_extension()
