@@ -175,6 +175,14 @@ GRANT EXECUTE ON FUNCTION plank.unexpose(text) TO pg_database_owner;
 COMMENT ON FUNCTION plank.unexpose(text) IS
 	'let no client subscribe to a channel any more; false when it was not exposed';
 
+-- Tokens
+
+CREATE FUNCTION plank.sign(claims jsonb, ttl interval) RETURNS text
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'plank_sign';
+REVOKE ALL ON FUNCTION plank.sign(jsonb, interval) FROM PUBLIC;
+COMMENT ON FUNCTION plank.sign(jsonb, interval) IS
+	'a token with these claims, valid that long, signed with the secret in plank.jwt_key_file';
+
 -- The worker, and who is connected to it
 
 CREATE FUNCTION plank.wait_until_ready(timeout interval DEFAULT '10s') RETURNS boolean

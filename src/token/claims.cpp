@@ -13,8 +13,6 @@ namespace plank::token {
 
 namespace {
 
-constexpr int64_t kLatestTime = 253402300799;  // the year 9999; beyond it lie milliseconds taken for seconds
-
 bool is_space(char c) noexcept { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
 // One past the string that begins at `at`. The text has been read as JSON before.
@@ -135,6 +133,17 @@ std::variant<Claims, Refused> read_claims(std::string_view text, const Rules& ru
 	claims.text = text;
 	claims.identity = identity_of(text);
 	return claims;
+}
+
+std::variant<std::string, Refused> with_times(std::string_view text, int64_t issued_at, int64_t expires_at)
+{
+	const JsonPtr object = parse_object(text);
+	if (!object) return Refused{"claims must be a JSON object whose numbers can be read"};
+	if (json_object_get(object.get(), "iat") || json_object_get(object.get(), "exp"))
+		return Refused{"claims must not have \"iat\" or \"exp\", which ttl decides"};
+	std::string timed = "{\"iat\": " + std::to_string(issued_at) + ", \"exp\": " + std::to_string(expires_at);
+	if (json_object_size(object.get()) > 0) timed += ", ";
+	return timed.append(text.substr(text.find('{') + 1));
 }
 
 }  // namespace plank::token

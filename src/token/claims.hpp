@@ -13,6 +13,8 @@
 namespace plank::token {
 
 inline constexpr int64_t kClockSkew = 30;  // seconds
+// The year 9999; beyond it lie milliseconds that were taken for seconds.
+inline constexpr int64_t kLatestTime = 253402300799;
 
 // From plank.jwt_audience and plank.jwt_role_claim.
 struct Rules {
@@ -37,6 +39,10 @@ struct Refused {
 
 // `now`: seconds since 1970.
 [[nodiscard]] std::variant<Claims, Refused> read_claims(std::string_view text, const Rules& rules, int64_t now);
+
+// The claims of a token to be made: an object's text with `iat` and `exp`, which it must not have yet.
+[[nodiscard]] std::variant<std::string, Refused> with_times(std::string_view text, int64_t issued_at,
+                                                            int64_t expires_at);
 
 // Whether the time for which a token is valid is over, skew included.
 [[nodiscard]] constexpr bool is_over(int64_t expires_at, int64_t now) noexcept

@@ -270,6 +270,33 @@ test('without a key file every token is refused, and what lived on one ends', as
 	await until(async () => (await open(t, hs256({ role: 'team' }))).welcome.role === 'team', 'the keys are back');
 });
 
+test('plank.sign makes tokens with the secret, for superusers', async (t) => {
+	const sign = async (claims, ttl = '1 hour', user = 'postgres') => (await (await cluster.session({ user })).query('SELECT plank.sign($1, $2) AS token', [claims, ttl])).rows[0].token;
+	const token = await sign({ role: 'team', sub: 'é"☃' });
+	const [header, claims] = token.split('.').slice(0, 2).map((part) => JSON.parse(Buffer.from(part, 'base64url')));
+	assert.deepEqual(header, { alg: 'HS256', typ: 'JWT' });
+	assert.ok(Math.abs(claims.iat - now()) < 5);
+	assert.deepEqual(claims, { role: 'team', sub: 'é"☃', iat: claims.iat, exp: claims.iat + 3600 });
+	assert.equal(hs256(Buffer.from(token.split('.')[1], 'base64url').toString(), { header }), token);
+	assert.equal((await open(t, token)).welcome.role, 'team');
+	assert.equal((await open(t, await sign({}, '1 month'))).welcome.role, 'web');
+	await assert.rejects(sign({}, '1 hour', 'stranger'), { code: '42501' });
+	for (const [bad, ttl] of [['[]'], ['7'], ['{"exp": 1}'], ['{"iat": 1}'], ['{"n": 99999999999999999999999}'], ['{}', '-1 hour'], ['{}', '0'], ['{}', '9000 years']]) {
+		await assert.rejects(sign(bad, ttl), { code: '22023' }, `${bad} ${ttl}`);
+	}
+	assert.equal(await sign(null), null);
+	const pair = keyPair('ES256', 'public');
+	keyFile.write(pair.jwk);
+	await assert.rejects(sign({}), ({ code, hint, message }) => code === '55000' && /public keys only/.test(message) && /"kty": "oct"/.test(hint));
+	keyFile.write({ keys: [pair.jwk, secretJwk(secret, 'mine')] });
+	const named = await sign({ role: 'team' });
+	assert.equal(JSON.parse(Buffer.from(named.split('.')[0], 'base64url')).kid, 'mine');
+	await until(async () => (await open(t, named)).welcome.role === 'team', 'the named key is accepted');
+	keyFile.write('short');
+	await assert.rejects(sign({}), ({ code, hint }) => code === 'F0000' && /at least 32 bytes/.test(hint));
+	keyFile.write(secret);
+});
+
 test('neither tokens nor keys nor claims are in the log', () => {
 	const log = cluster.log();
 	for (const trace of ['eyJ', secret, Buffer.from(secret).toString('base64url'), '"sub"', 'access_token']) assert.ok(!log.includes(trace), trace);
