@@ -99,7 +99,7 @@ std::string accept_of(std::string_view key)
 	return encoded;
 }
 
-HttpRequest request_of(const RequestHead& head, std::string_view peer)
+HttpRequest request_of(const RequestHead& head, const std::string& peer)
 {
 	HttpRequest request;
 	request.method = head.method;
@@ -149,7 +149,8 @@ void Session::process_input()
 void Session::serve(const RequestHead& head)
 {
 	HttpResponse response;
-	const bool served = server_.guarded([&] { response = server_.handler().on_request(request_of(head, peer_)); });
+	const std::string peer = client_behind(server_.trusted_proxies(), address_, head.forwarded_for).text();
+	const bool served = server_.guarded([&] { response = server_.handler().on_request(request_of(head, peer)); });
 	if (!served) return refuse(500, "internal error");
 	respond(response, head);
 }
@@ -219,6 +220,10 @@ void Session::upgrade(const RequestHead& head, std::string_view rest)
 		              "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n");
 	if (!is_websocket_key(head.websocket_key)) return refuse(400, "Sec-WebSocket-Key is not valid");
 	if (server_.stopping() || !server_.has_room()) return refuse(503, "too many connections", "Retry-After: 5\r\n");
+	const HostAddress client = client_behind(server_.trusted_proxies(), address_, head.forwarded_for);
+	peer_ = client.text();
+	if (server_.trusted_proxies().contains(address_) && !server_.rate_allows(client))
+		return refuse(429, "too many new connections from this address", "Retry-After: 1\r\n");
 	UpgradeAnswer answer;
 	if (!server_.guarded([&] { answer = server_.handler().on_upgrade(request_of(head, peer_)); }))
 		return refuse(500, "internal error");

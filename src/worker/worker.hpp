@@ -48,6 +48,8 @@ class Worker {
 	void reload();
 	void apply_settings();
 	void listen_on_port();
+	void prepare_tls();
+	void trust_proxies();
 	void choose_anonymous_role();
 	// Looks whether the extension is there, and begins or stops serving accordingly. In no unit of work.
 	void look_for_extension();
@@ -73,7 +75,9 @@ class Worker {
 	bool look_failed_ = false;
 	bool look_ = true;              // the extension or its channels may have changed
 	bool look_at_tables_ = true;    // watched tables may have changed
+	bool may_listen_ = false;       // the port speaks what the settings want
 	bool port_in_trouble_ = false;  // said once
+	std::string tls_trouble_, proxies_trouble_;
 	bool spill_in_trouble_ = false;
 	std::string role_in_trouble_;
 	uint64_t errors_ = 0;
