@@ -23,7 +23,6 @@ constexpr uint64_t kRestMs = 500;
 
 int port_of(const sockaddr_storage& address) noexcept
 {
-	if (address.ss_family == AF_UNIX) return 0;
 	if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
 	return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
 }
@@ -195,7 +194,7 @@ void Listeners::open(const Target& target, bool share_port, std::vector<std::str
 	getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
 	opened->fd = fd;
 	opened->target = target;
-	opened->port = port_of(address);
+	opened->port = path ? target.asked.port : port_of(address);
 	struct stat status;
 	if (path) {
 		// As PostgreSQL's own: who may connect is for the directory to say, and for the role that a client gets.

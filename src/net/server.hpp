@@ -55,7 +55,7 @@ struct Limits {
 
 struct Address {
 	// As in PostgreSQL's listen_addresses: a name, an address, "*", "0.0.0.0" or "::". One that begins with a slash is the
-	// path of a Unix-domain socket, which has no port and never speaks TLS.
+	// path of a Unix-domain socket, which never speaks TLS; its port is what `port` tells when no other is listened on.
 	std::string host;
 	int port = 0;
 };

@@ -119,7 +119,7 @@ void Worker::tick()
 {
 	next_tick_ = Clock::now() + kTick;
 	look_for_extension();
-	if (server_ && server_->port() == 0 && Clock::now() >= next_listen_) listen_on_port();
+	if (server_ && (server_->port() == 0 || !may_listen_) && Clock::now() >= next_listen_) listen_on_port();
 	identities_.look_at_key_file();
 	if (slot_.state.load() == static_cast<int>(pg::WorkerState::ready)) {
 		pg::unit_of_work("plank: looking at the catalog", [&] {

@@ -56,7 +56,7 @@ void add_socket(std::vector<net::Address>& list, int port, int worker)
 	if (path[0] != '/') path = std::string(DataDir) + '/' + path;
 	path += "/.s.plank." + std::to_string(port);
 	if (worker > 0) path += '.' + std::to_string(worker);
-	list.push_back({path, 0});
+	list.push_back({path, port});
 }
 
 }  // namespace

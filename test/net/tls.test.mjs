@@ -109,7 +109,9 @@ describe('bytes', () => {
 		plain.destroy()
 	})
 	test('a client that takes nothing is closed with 4008, and others are served meanwhile', async () => {
-		const [victim, other] = [await open(), await open()]
+		// Of its own: what is pushed goes to every client.
+		const own = await startEcho(['--commands', `--cert=${crt}`, `--key=${key}`, '--send-timeout=1000', '--send-buffer=100000'])
+		const [victim, other] = [await WS.open(own.port, { secure: {} }), await WS.open(own.port, { secure: {} })]
 		victim.socket.pause()
 		for (let round = 0; round < 20; round += 1) {
 			other.send(frame(OP.text, 'push 10 100000'))
@@ -121,6 +123,7 @@ describe('bytes', () => {
 		}
 		victim.destroy()
 		other.destroy()
+		await own.stop()
 	})
 })
 
