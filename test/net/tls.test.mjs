@@ -22,7 +22,7 @@ const [, sameKindKey] = certificate('three', 'ec', '-pkeyopt', 'ec_paramgen_curv
 const [otherCrt, otherKey] = certificate('two', 'rsa:2048')
 
 let echo
-before(async () => { echo = await startEcho(['--commands', `--cert=${crt}`, `--key=${key}`, '--handshake-timeout=1500', '--send-timeout=1000', '--send-buffer=100000']) })
+before(async () => { echo = await startEcho(['--commands', `--cert=${crt}`, `--key=${key}`, `--handshake-timeout=${process.env.NET_SLOW ? 20000 : 1500}`]) })
 after(async () => {
 	rmSync(folder, { recursive: true })
 	await echo.stop()
@@ -216,7 +216,7 @@ describe('who does not speak TLS', () => {
 		const silent = await Raw.open(echo.port)
 		const half = await Raw.open(echo.port)
 		half.send(Buffer.from([0x16, 3, 1, 0x02, 0x00, 1, 0, 1, 0xfc, 3, 3]))
-		await Promise.all([silent.end(), half.end()])
+		await Promise.all([silent.end(60000), half.end(60000)])
 		if (!process.env.NET_UNTIMED) assert.ok(Date.now() - start < 4000)
 	})
 	test('a head that stays unfinished gets 408 within TLS', async () => {
