@@ -10,8 +10,6 @@
 #include "pg/small_file.hpp"
 
 extern "C" {
-#include "utils/jsonb.h"
-
 PGDLLEXPORT Datum plank_sign(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(plank_sign);
 }
