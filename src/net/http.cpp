@@ -125,6 +125,8 @@ void Session::process_input()
 		while (blank < 4 && input.substr(blank, 2) == "\r\n")
 			blank += 2;
 		input.erase(0, blank);
+		// TLS on a port without it would be waited for until the deadline.
+		if (is_tls(input)) return refuse(400, "this port speaks no TLS: use http:// or ws://");
 	}
 	const size_t end = find_head_end(input, http_->searched);
 	if (end == 0 && input.size() <= kMaxHead) {

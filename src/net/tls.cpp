@@ -200,4 +200,7 @@ std::string TlsStream::take_output() noexcept
 
 bool is_plain_http(std::string_view first) noexcept { return !first.empty() && first[0] >= 'A' && first[0] <= 'Z'; }
 
+// A record of type handshake.
+bool is_tls(std::string_view first) noexcept { return !first.empty() && first[0] == 0x16; }
+
 }  // namespace plank::net

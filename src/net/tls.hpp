@@ -72,7 +72,8 @@ class TlsStream {
 	std::string output_;
 };
 
-// Whether bytes that came first on a connection are a plain HTTP request and no TLS.
+// Whether bytes that came first on a connection are a plain HTTP request and no TLS, or the other way round.
 [[nodiscard]] bool is_plain_http(std::string_view first) noexcept;
+[[nodiscard]] bool is_tls(std::string_view first) noexcept;
 
 }  // namespace plank::net

@@ -23,7 +23,7 @@ class FakeGate final : public Gate {
 		identity->expires_at = identity->ends_at =
 		    end == std::string_view::npos ? 0 : 1000000 * std::stoll(std::string(token.substr(end + 1)));
 		if (end == std::string_view::npos) identity->ends_at = Identity::kNever;
-		identity->token = identity;
+		identity->token = std::make_shared<int>(0);
 		return {identity, "", ""};
 	}
 };
