@@ -25,7 +25,7 @@ std::string head_of(const std::vector<std::string>& ids)
 
 }  // namespace
 
-std::string audience_key(const std::string& role, const std::vector<Subscription>& subscriptions)
+std::string audience_key(const std::string& identity, const std::vector<Subscription>& subscriptions)
 {
 	std::vector<std::string> parts;
 	for (const Subscription& subscription : subscriptions) {
@@ -39,7 +39,7 @@ std::string audience_key(const std::string& role, const std::vector<Subscription
 	}
 	std::sort(parts.begin(), parts.end());
 	std::string key;
-	append_counted(key, role);
+	append_counted(key, identity);
 	for (const std::string& part : parts)
 		key += part;
 	return key;

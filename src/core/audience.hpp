@@ -1,4 +1,4 @@
-// An audience: all sessions of one role that watch exactly the same things under the same ids. What the log holds for it
+// An audience: all sessions of one identity that watch exactly the same things under the same ids. What the log holds for it
 // is rendered once, as frames that all its sessions share.
 // Runs in the worker. Must not call PostgreSQL.
 #pragma once
@@ -118,7 +118,7 @@ class Audience {
 
 constexpr size_t kBatchSize = 256 * 1024;
 
-// What makes two sessions one audience.
-std::string audience_key(const std::string& role, const std::vector<Subscription>& subscriptions);
+// What makes two sessions one audience. `identity`: Identity::key.
+std::string audience_key(const std::string& identity, const std::vector<Subscription>& subscriptions);
 
 }  // namespace plank::core

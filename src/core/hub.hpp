@@ -23,6 +23,7 @@
 
 #include "core/audience.hpp"
 #include "core/catalog.hpp"
+#include "core/identity.hpp"
 #include "core/past.hpp"
 #include "core/reply.hpp"
 #include "core/session.hpp"
@@ -33,6 +34,7 @@ namespace plank::core {
 
 struct HubLimits {
 	size_t max_subscriptions = 1000;
+	int subscribe_rate = 0;  // subscribe and auth requests of a client, a second; 0: no limit
 	TransactionLog::Limits log;
 	// Memory for what is read again of the past. More than net::Limits::send_buffer, so that a client that reads none of
 	// it is cut before everybody else's resume waits for it for good.
@@ -61,12 +63,14 @@ class Hub {
 
 	void set_limits(HubLimits limits);
 	void set_notice_sink(NoticeSink sink) { notices_ = std::move(sink); }
+	// Who judges tokens; without a gate every token is refused.
+	void set_gate(Gate& gate) noexcept { gate_ = &gate; }
 
 	// --- Called from network callbacks: short, and without the catalog.
-	Session& open(Link& link, std::string name, std::string role);
+	// `identity` null: nobody, who may authenticate.
+	Session& open(Link& link, std::string name, IdentityPtr identity);
+	Session& open_with_token(Link& link, std::string name, std::string token);
 	void close(Session& session) noexcept;
-	// The client brought a token, which this version cannot verify.
-	void refuse_token(Session& session);
 	void receive(Session& session, std::string_view text);
 	FramePtr next_frame(Session& session);
 	size_t waiting(const Session& session) const noexcept;
@@ -92,8 +96,9 @@ class Hub {
 	bool look_again();
 	// Tells all clients where they are, so that quiet ones stay current.
 	void send_positions();
-	// Ends every session of `role` (its right to be here is gone).
-	void end_role(const std::string& role, std::string_view reason);
+	// Ends every session whose right to be here is gone: for whom `judge` gives a reason.
+	void end_identities(const std::function<const char*(const Identity&)>& judge);
+	void end_expired();
 	// Closes sessions that have not said who they are for ten seconds.
 	void close_unauthenticated();
 	// Starts a turn: frames are rendered until `deadline`, then sessions wait for the next turn.
@@ -157,6 +162,7 @@ class Hub {
 	static void pause_reading(Session& session) noexcept;
 	static void resume_reading(Session& session) noexcept;
 	void refuse(Session& session, Fault&& fault);
+	bool has_allowance(Session& session) const noexcept;
 	void forget_old_shapes();
 
 	// hub_replay.cpp
@@ -202,6 +208,9 @@ class Hub {
 	void let_oldest_batch_go() noexcept;
 	void pop_waiting(Session& session, size_t count);
 
+	// hub_identity.cpp
+	void authenticate(Session& session, const Request& request);
+
 	// hub.cpp
 	static LogEntry make_entry(Transaction&& transaction);
 	void close_all(const std::vector<Session*>& sessions, uint16_t code, std::string_view reason, bool drain);
@@ -212,6 +221,7 @@ class Hub {
 	HubLimits limits_;
 	Catalog& catalog_;
 	Past& past_;
+	Gate* gate_ = nullptr;
 	std::function<int64_t()> clock_;
 	NoticeSink notices_;
 	HubCounters counters_;

@@ -88,7 +88,7 @@ void Hub::leave_audience(Session& session) noexcept
 void Hub::join_audience(Session& session)
 {
 	if (session.subscriptions.empty()) return;
-	std::string key = audience_key(session.role, session.subscriptions);
+	std::string key = audience_key(session.identity->key, session.subscriptions);
 	const auto found = audiences_.find(key);
 	AudiencePtr audience = found == audiences_.end() ? nullptr : found->second;
 	if (!audience) {

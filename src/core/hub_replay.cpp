@@ -99,7 +99,7 @@ AudiencePtr Hub::catchup_audience(const Session& session, const Subscription& su
 {
 	std::string key;
 	append_varint(key, pass);
-	key += audience_key(session.role, {subscription});
+	key += audience_key(session.identity->key, {subscription});
 	if (const auto found = catchups_.find(key); found != catchups_.end())
 		if (AudiencePtr audience = found->second.lock()) return audience;
 	AudiencePtr audience(new Audience(std::move(key), {subscription}, true), [this](Audience* gone) {

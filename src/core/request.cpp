@@ -20,6 +20,8 @@ constexpr size_t kLongestId = 64;  // characters
 // Bytes of a table's or channel's name. PostgreSQL's names are shorter; requests wait in memory, many for each client.
 constexpr size_t kLongestName = 1024;
 constexpr size_t kLongestPosition = 4096;
+// As long as one that comes with the connection can be.
+constexpr size_t kLongestToken = 16 * 1024;
 
 size_t characters(std::string_view text) noexcept
 {
@@ -154,8 +156,9 @@ void read_request(const json_t* object, Request& request)
 			if (request.type == RequestType::subscribe) read_subscribe(object, request);
 			break;
 		case RequestType::auth:
-			required_string(json_object_get(object, "token"), "token");
-			not_supported("authentication by token");
+			request.token = required_string(json_object_get(object, "token"), "token");
+			if (request.token.size() > kLongestToken) throw Refused{code::kInvalidParameter, "\"token\" is too long"};
+			break;
 		case RequestType::tables:
 		case RequestType::ping:
 			break;

@@ -19,6 +19,8 @@ struct Request {
 	std::string id;     // empty when optional and absent
 	std::string table;  // subscribe: one of table and channel
 	std::string channel;
+	std::string token;        // auth
+	bool on_connect = false;  // auth: the token came with the connection, not in a message
 	OpSet events = kAllOps;
 	bool numbers_as_text = false;
 	std::string since;  // a position; empty: none

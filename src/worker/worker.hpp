@@ -1,7 +1,8 @@
 // One worker process: its state, its loop and what a turn does. Runs in the worker.
 #pragma once
 
-// net/ and core/ come before anything of PostgreSQL's.
+// net/, token/ and core/ come before anything of PostgreSQL's.
+#include "token/verifier.hpp"
 #include "worker/web.hpp"
 
 #include <chrono>
@@ -11,6 +12,7 @@
 
 #include "pg/shared_state.hpp"
 #include "worker/event_loop.hpp"
+#include "worker/identity.hpp"
 #include "worker/postgres_catalog.hpp"
 #include "worker/public_notices.hpp"
 #include "worker/receiver.hpp"
@@ -34,6 +36,7 @@ class Worker {
 	// worker.cpp
 	void turn();
 	void tick();
+	void judge_clients();
 	void serve_database();
 	void say_goodbye();
 	void set_state(pg::WorkerState state, const std::string& reason);
@@ -44,6 +47,8 @@ class Worker {
 	void reload();
 	void apply_settings();
 	void listen_on_port();
+	void prepare_tls();
+	void trust_proxies();
 	void choose_anonymous_role();
 	// Looks whether the extension is there, and begins or stops serving accordingly. In no unit of work.
 	void look_for_extension();
@@ -58,6 +63,7 @@ class Worker {
 	EventLoop loop_;
 	PostgresCatalog catalog_;
 	const std::unique_ptr<Receiver> receiver_;
+	Identities identities_;
 	core::Hub hub_;
 	Web web_;
 	PublicNotices notices_;
@@ -71,7 +77,9 @@ class Worker {
 	bool look_failed_ = false;
 	bool look_ = true;              // the extension or its channels may have changed
 	bool look_at_tables_ = true;    // watched tables may have changed
+	bool may_listen_ = false;       // the port speaks what the settings want
 	bool port_in_trouble_ = false;  // said once
+	std::string tls_trouble_, proxies_trouble_;
 	bool spill_in_trouble_ = false;
 	std::string role_in_trouble_;
 	ReceiverCounters received_;  // as of the last tick
