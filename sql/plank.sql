@@ -191,6 +191,14 @@ COMMENT ON TABLE plank.secret IS
 COMMENT ON COLUMN plank.secret.secret IS '128 random bits as hex digits';
 COMMENT ON CONSTRAINT secret_form ON plank.secret IS '32 hex digits';
 
+-- Tokens
+
+CREATE FUNCTION plank.sign(claims jsonb, ttl interval) RETURNS text
+LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'plank_sign';
+REVOKE ALL ON FUNCTION plank.sign(jsonb, interval) FROM PUBLIC;
+COMMENT ON FUNCTION plank.sign(jsonb, interval) IS
+	'a token with these claims, valid that long, signed with the secret in plank.jwt_key_file';
+
 -- The worker, and who is connected to it
 
 CREATE FUNCTION plank.wait_until_ready(timeout interval DEFAULT '10s') RETURNS boolean

@@ -2,6 +2,7 @@
 #include "core/audience.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include "core/bytes.hpp"
@@ -39,20 +40,20 @@ std::string part_of_key(const Subscription& subscription)
 
 bool same_view(const Subscription& a, const Subscription& b)
 {
-	return a.events == b.events && a.numbers_as_text == b.numbers_as_text && a.filter == b.filter &&
+	return a.numbers_as_text == b.numbers_as_text && a.filter == b.filter &&
 	       (a.columns == b.columns || (a.columns && b.columns && *a.columns == *b.columns));
 }
 
 }  // namespace
 
-std::string audience_key(const std::string& role, const std::vector<Subscription>& subscriptions)
+std::string audience_key(const std::string& identity, const std::vector<Subscription>& subscriptions)
 {
 	std::vector<std::string> parts;
 	for (const Subscription& subscription : subscriptions)
 		if (!subscription.reading) parts.push_back(part_of_key(subscription));
 	std::sort(parts.begin(), parts.end());
 	std::string key;
-	append_counted(key, role);
+	append_counted(key, identity);
 	for (const std::string& part : parts)
 		key += part;
 	return key;
@@ -83,16 +84,27 @@ Audience::Audience(std::string key, const std::vector<Subscription>& subscriptio
 		while (!watchers.empty()) {
 			const Subscription& first = *watchers.front();
 			Form form;
-			form.events = first.events;
+			std::array<std::vector<std::string>, kOps> by_op;
+			bool same_events = true;
 			form.numbers_as_text = first.numbers_as_text;
 			form.filter = first.filter;
 			form.columns = first.columns;
 			std::erase_if(watchers, [&](const Subscription* watcher) {
 				if (!same_view(*watcher, first)) return false;
 				form.ids.push_back(watcher->id);
+				form.events |= watcher->events;
+				same_events &= watcher->events == first.events;
+				for (int op = 0; op < kOps; ++op)
+					if (watcher->events & op_bit(static_cast<Op>(op)))
+						by_op[static_cast<size_t>(op)].push_back(watcher->id);
 				return true;
 			});
-			form.head = head_of(form.ids);
+			if (same_events) {
+				form.head = head_of(form.ids);
+			} else {
+				for (const std::vector<std::string>& ids : by_op)
+					form.heads.push_back(ids.empty() ? std::string() : head_of(ids));
+			}
 			watched.events |= form.events;
 			// To a filter an update may be an insert or a delete.
 			if (form.filter != kNoFilter) watched.events |= op_bit(Op::update);
@@ -100,6 +112,9 @@ Audience::Audience(std::string key, const std::vector<Subscription>& subscriptio
 			has_filters_ |= form.filter != kNoFilter;
 			watched.forms.push_back(std::move(form));
 		}
+		// Whatever the order in which they were subscribed, which the key does not know.
+		std::stable_sort(watched.forms.begin(), watched.forms.end(),
+		                 [](const Form& a, const Form& b) { return a.numbers_as_text < b.numbers_as_text; });
 		tables_.push_back(std::move(watched));
 	}
 	for (const auto& [name, ids] : by_channel) {

@@ -1,4 +1,4 @@
-// An audience: all sessions of one role that watch exactly the same things under the same ids. What the log holds for it
+// An audience: all sessions of one identity that watch exactly the same things under the same ids. What the log holds for it
 // is rendered once, as frames that all its sessions share.
 // Runs in the worker. Must not call PostgreSQL.
 #pragma once
@@ -93,9 +93,15 @@ class Audience {
  private:
 	// The subscriptions to a table that see the same of it, with the beginning of a change's JSON for them.
 	struct Form {
-		std::string head;  // {"ids":[…]
 		std::vector<std::string> ids;
-		OpSet events = 0;
+		OpSet events = 0;  // of any of them
+		// {"ids":[…] for an operation, or empty. One for all when they want the same events, as most do.
+		std::string head;
+		std::vector<std::string> heads;
+		const std::string& head_for(Op op) const noexcept
+		{
+			return heads.empty() ? head : heads[static_cast<size_t>(op)];
+		}
 		bool numbers_as_text = false;
 		FilterId filter = kNoFilter;
 		ColumnNames columns;
@@ -138,7 +144,7 @@ class Audience {
 
 constexpr size_t kBatchSize = 256 * 1024;
 
-// What makes two sessions one audience.
-std::string audience_key(const std::string& role, const std::vector<Subscription>& subscriptions);
+// What makes two sessions one audience. `identity`: Identity::key.
+std::string audience_key(const std::string& identity, const std::vector<Subscription>& subscriptions);
 
 }  // namespace plank::core

@@ -51,10 +51,7 @@ class Audience::EntryRenderer {
 	}
 
 	// Goes on until the message is full. True when the transaction has more for the next message, from `offset` on.
-	bool render(size_t& offset)
-	{
-		return reads_all() ? render_all(offset) : render_matches(offset);
-	}
+	bool render(size_t& offset) { return reads_all() ? render_all(offset) : render_matches(offset); }
 	bool is_open() const noexcept { return open_; }
 
  private:
@@ -216,7 +213,7 @@ class Audience::EntryRenderer {
 			}
 			view.columns = &form.chosen;
 		}
-		std::string& out = begin(form.head);
+		std::string& out = begin(form.head_for(view.op));
 		out.append(",\"table\":").append(shape->table_json);
 		out.append(",\"op\":\"").append(op_name(view.op)) += '"';
 		append_change_members(out, record, *shape, view);

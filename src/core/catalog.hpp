@@ -22,8 +22,8 @@ enum class Access : uint8_t {
 
 struct TableAnswer {
 	Access access = Access::absent;
-	ShapePtr shape;       // when granted
-	std::string message;  // when failed
+	ShapePtr shape;                            // when granted
+	std::string message;                       // when failed
 	std::vector<std::string> uncaptured = {};  // columns that the role may read but that plank.track leaves out
 };
 

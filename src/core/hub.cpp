@@ -71,8 +71,6 @@ std::vector<Touched> touched_tables(const Transaction& transaction)
 	return tables;
 }
 
-constexpr int64_t kAuthenticationDeadline = 10 * 1000000;
-constexpr uint16_t kTokenInvalid = 4001;
 constexpr uint16_t kTooSlow = 4008;
 
 }  // namespace
@@ -93,15 +91,6 @@ void Hub::set_limits(HubLimits limits)
 {
 	limits_ = limits;
 	log_.set_limits(limits.log);
-}
-
-Session& Hub::open(Link& link, std::string name, std::string role)
-{
-	auto session = std::make_unique<Session>(link, std::move(name), std::move(role), clock_());
-	Session& opened = *session;
-	sessions_.emplace(&opened, std::move(session));
-	reply(opened, welcome_message(opened.name, opened.role));
-	return opened;
 }
 
 void Hub::close(Session& session) noexcept
@@ -294,28 +283,6 @@ void Hub::close_all(const std::vector<Session*>& sessions, uint16_t code, std::s
 		}
 		session->link.close(code, reason, drain);
 	}
-}
-
-void Hub::end_role(const std::string& role, std::string_view reason)
-{
-	std::vector<Session*> ended;
-	for (const auto& [key, session] : sessions_) {
-		if (session->role != role || session->closing) continue;
-		end_subscriptions(
-		    *session, [](const Subscription&) { return true; }, code::kNotAuthenticated, reason);
-		ended.push_back(session.get());
-	}
-	close_all(ended, kTokenInvalid, reason, true);
-}
-
-void Hub::close_unauthenticated()
-{
-	const int64_t now = clock_();
-	std::vector<Session*> late;
-	for (const auto& [key, session] : sessions_)
-		if (session->role.empty() && !session->closing && now - session->connected_at >= kAuthenticationDeadline)
-			late.push_back(session.get());
-	close_all(late, kTokenInvalid, "no token was sent", true);
 }
 
 std::string Hub::trim()

@@ -24,10 +24,11 @@
 #include "core/audience.hpp"
 #include "core/catalog.hpp"
 #include "core/evaluator.hpp"
+#include "core/identity.hpp"
 #include "core/past.hpp"
 #include "core/reply.hpp"
-#include "core/session.hpp"
 #include "core/row_source.hpp"
+#include "core/session.hpp"
 #include "core/ticket.hpp"
 #include "core/transaction_log.hpp"
 
@@ -35,6 +36,7 @@ namespace plank::core {
 
 struct HubLimits {
 	size_t max_subscriptions = 1000;
+	int subscribe_rate = 0;  // subscribe and auth requests of a client, a second; 0: no limit
 	TransactionLog::Limits log;
 	// Memory for what is read again of the past. More than net::Limits::send_buffer, so that a client that reads none of
 	// it is cut before everybody else's resume waits for it for good.
@@ -70,12 +72,14 @@ class Hub {
 
 	void set_limits(HubLimits limits);
 	void set_notice_sink(NoticeSink sink) { notices_ = std::move(sink); }
+	// Who judges tokens; without a gate every token is refused.
+	void set_gate(Gate& gate) noexcept { gate_ = &gate; }
 
 	// --- Called from network callbacks: short, and without the catalog.
-	Session& open(Link& link, std::string name, std::string role);
+	// `identity` null: nobody, who may authenticate.
+	Session& open(Link& link, std::string name, IdentityPtr identity);
+	Session& open_with_token(Link& link, std::string name, std::string token);
 	void close(Session& session) noexcept;
-	// The client brought a token, which this version cannot verify.
-	void refuse_token(Session& session);
 	void receive(Session& session, std::string_view text);
 	FramePtr next_frame(Session& session);
 	size_t waiting(const Session& session) const noexcept;
@@ -109,8 +113,9 @@ class Hub {
 	bool look_again();
 	// Tells all clients where they are, so that quiet ones stay current.
 	void send_positions();
-	// Ends every session of `role` (its right to be here is gone).
-	void end_role(const std::string& role, std::string_view reason);
+	// Ends every session whose right to be here is gone: for whom `judge` gives a reason.
+	void end_identities(const std::function<const char*(const Identity&)>& judge);
+	void end_expired();
 	// Closes sessions that have not said who they are for ten seconds.
 	void close_unauthenticated();
 	// Starts a turn: frames are rendered until `deadline`, then sessions wait for the next turn.
@@ -155,7 +160,7 @@ class Hub {
 		std::map<std::string, size_t> roles;  // and how many subscriptions each has
 		std::unordered_set<Audience*> audiences;
 		std::unordered_set<Audience*> every_row;  // of these, those with a subscription without a filter
-		ShapePtr checked;  // what columns and filters were last held against
+		ShapePtr checked;                         // what columns and filters were last held against
 	};
 	struct Filter {
 		size_t references = 0;
@@ -190,6 +195,7 @@ class Hub {
 	static void pause_reading(Session& session) noexcept;
 	static void resume_reading(Session& session) noexcept;
 	void refuse(Session& session, Fault&& fault);
+	bool has_allowance(Session& session) const noexcept;
 	void forget_old_shapes();
 	void look_at_shape(const ShapePtr& shape);
 
@@ -270,12 +276,11 @@ class Hub {
 	void start(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& since,
 	           const Found& found);
 	void start_over(Session& session, const std::string& id, const std::string& reason);
-	void resume_from_log(Session& session, Subscription& subscription, const ShapePtr& shape,
-	                     const std::string& since, uint64_t from);
+	void resume_from_log(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& since,
+	                     uint64_t from);
 	void resume_by_replay(Session& session, const Subscription& subscription, const ShapePtr& shape,
 	                      const std::string& since);
-	void resume_failed(Session& session, Subscription& subscription, const ShapePtr& shape,
-	                   const std::string& reason);
+	void resume_failed(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& reason);
 	AudiencePtr catchup_audience(const Session& session, const Subscription& subscription, uint64_t pass,
 	                             const SeenPtr& seen);
 	void add_stretch(Session& session, size_t place, const AudiencePtr& audience, const Audience::Measure& measure,
@@ -311,6 +316,9 @@ class Hub {
 	void let_oldest_batch_go() noexcept;
 	void pop_waiting(Session& session, size_t count);
 
+	// hub_identity.cpp
+	void authenticate(Session& session, const Request& request);
+
 	// hub.cpp
 	static LogEntry make_entry(Transaction&& transaction);
 	void close_all(const std::vector<Session*>& sessions, uint16_t code, std::string_view reason, bool drain);
@@ -323,6 +331,7 @@ class Hub {
 	Past& past_;
 	Evaluator& evaluator_;
 	RowSource& rows_;
+	Gate* gate_ = nullptr;
 	std::function<int64_t()> clock_;
 	NoticeSink notices_;
 	HubCounters counters_;

@@ -95,7 +95,7 @@ void Hub::join_audience(Session& session)
 	if (std::all_of(session.subscriptions.begin(), session.subscriptions.end(),
 	                [](const Subscription& subscription) { return subscription.reading; }))
 		return;
-	std::string key = audience_key(session.role, session.subscriptions);
+	std::string key = audience_key(session.identity->key, session.subscriptions);
 	const auto found = audiences_.find(key);
 	AudiencePtr audience = found == audiences_.end() ? nullptr : found->second;
 	if (!audience) {
@@ -339,7 +339,8 @@ FramePtr Hub::render_next(Session& session)
 	// A batch may have been made when the log was shorter. A stretch always stands at something that concerns it, so that
 	// its client is cut for nothing else.
 	stretch.at = stretch.audience->skip(log, stretch.at, until);
-	if (stretch.at == Cursor{std::min(stretch.until, log.end()), 0} && !(stretch.ticket && stretch.until == Waiting::kOpen)) {
+	if (stretch.at == Cursor{std::min(stretch.until, log.end()), 0} &&
+	    !(stretch.ticket && stretch.until == Waiting::kOpen)) {
 		// Its audience may go with it, and what is left of it with that.
 		const AudiencePtr audience = stretch.audience;
 		if (stretch.until == Waiting::kOpen) make_idle(session);

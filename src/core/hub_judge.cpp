@@ -10,8 +10,8 @@ namespace plank::core {
 
 namespace {
 
-constexpr int kLookAtClock = 16;    // changes between two looks
-constexpr int kMostErrors = 10;     // of the database, with one transaction
+constexpr int kLookAtClock = 16;       // changes between two looks
+constexpr int kMostErrors = 10;        // of the database, with one transaction
 constexpr uint64_t kLookAhead = 4096;  // entries
 
 bool by_filter(const Match& a, const Match& b) { return a.filter < b.filter; }
@@ -98,7 +98,8 @@ void Hub::let_in(Incoming&& incoming)
 void Hub::drop_incoming()
 {
 	LogEntry reset;
-	reset.resets.push_back({kAllTables, "changes came faster than the subscriptions' conditions could be judged", true});
+	reset.resets.push_back(
+	    {kAllTables, "changes came faster than the subscriptions' conditions could be judged", true});
 	std::deque<Incoming> all;
 	all.swap(incoming_);
 	incoming_bytes_ = 0;
@@ -251,9 +252,9 @@ void Hub::end_failed_filters()
 	if (failed_filters_.empty()) return;
 	for (const FilterFailure& failure : std::exchange(failed_filters_, {})) {
 		++counters_.errors;
-		end_where([&](const Session&,
-		              const Subscription& subscription) { return subscription.filter == failure.filter; },
-		          failure.fault.sqlstate.c_str(), failure.fault.message);
+		end_where(
+		    [&](const Session&, const Subscription& subscription) { return subscription.filter == failure.filter; },
+		    failure.fault.sqlstate.c_str(), failure.fault.message);
 	}
 }
 

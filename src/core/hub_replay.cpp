@@ -79,8 +79,8 @@ void Hub::start_over(Session& session, const std::string& id, const std::string&
 	}
 }
 
-void Hub::resume_from_log(Session& session, Subscription& subscription, const ShapePtr& shape,
-                          const std::string& since, uint64_t from)
+void Hub::resume_from_log(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& since,
+                          uint64_t from)
 {
 	const AudiencePtr audience = catchup_audience(session, subscription, 0, split_position(since)->seen);
 	const Audience::Measure& measure = audience->measure(log_, from, log_.end());
@@ -122,7 +122,7 @@ AudiencePtr Hub::catchup_audience(const Session& session, const Subscription& su
 	std::string key;
 	append_varint(key, pass);
 	append_counted(key, seen ? seen->suffix() : "");
-	key += audience_key(session.role, {subscription});
+	key += audience_key(session.identity->key, {subscription});
 	if (const auto found = catchups_.find(key); found != catchups_.end())
 		if (AudiencePtr audience = found->second.lock()) return audience;
 	AudiencePtr audience = make_audience(std::move(key), {subscription}, {true, seen});

@@ -71,13 +71,6 @@ void Hub::refuse(Session& session, Fault&& fault)
 	reply(session, error_message(fault));
 }
 
-void Hub::refuse_token(Session& session)
-{
-	session.closing = true;
-	refuse(session, {"", code::kNotSupported, "authentication by token is not supported by this version of Plank", "",
-	                 "Connect without a token, as plank.anonymous_role."});
-}
-
 void Hub::receive(Session& session, std::string_view text)
 {
 	if (session.closing) return;
@@ -146,17 +139,28 @@ bool Hub::process_requests(std::chrono::steady_clock::time_point deadline)
 	return !asking_.empty();
 }
 
+// Who asks for more than plank.subscribe_rate allows waits, like somebody who asks about a table that DDL holds.
+bool Hub::has_allowance(Session& session) const noexcept
+{
+	const auto now = std::chrono::steady_clock::now().time_since_epoch();
+	return session.allowance.take(std::chrono::duration_cast<std::chrono::milliseconds>(now).count(),
+	                              limits_.subscribe_rate);
+}
+
 // False when the question must be asked again later.
 bool Hub::answer(Session& session, const Request& request)
 {
 	if (session.closing) return true;
 	if (request.type == RequestType::ping) {
 		reply(session, pong_message(request.id));
+	} else if (request.type == RequestType::auth) {
+		if (!has_allowance(session)) return false;
+		authenticate(session, request);
 	} else if (session.role.empty()) {
 		refuse(session, {request.id, code::kNotAuthenticated, "not authenticated", "",
-		                 "Set plank.anonymous_role on the server to let clients in without a token."});
+		                 "Send a token with \"auth\", or let clients in without one with plank.anonymous_role."});
 	} else if (request.type == RequestType::subscribe) {
-		return subscribe(session, request);
+		return has_allowance(session) && subscribe(session, request);
 	} else if (request.type == RequestType::tables) {
 		reply(session, tables_message(request.id, catalog_.readable_tables(session.role)));
 	} else if (!session.find(request.id)) {

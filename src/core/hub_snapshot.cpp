@@ -159,8 +159,8 @@ void Hub::finish_reading(uint64_t number)
 	const Audience::Measure& measure = audience->measure(log_, reading.from, log_.end());
 	const ShapePtr then = measure.shape ? measure.shape : reading.told;
 	if (then->identity != reading.told->identity)
-		reply(session, subscribed_message(reading.id, *then, subscription->columns,
-		                                  reading.position + reading.seen->suffix()));
+		reply(session,
+		      subscribed_message(reading.id, *then, subscription->columns, reading.position + reading.seen->suffix()));
 	add_stretch(session, session.waiting.size(), audience, measure, log_.end());
 }
 
@@ -189,7 +189,8 @@ void Hub::read_again(Session& session, const std::string& id)
 	if (attempts == kMostAttempts)
 		return end_subscriptions(
 		    session, [&](const Subscription& subscription) { return subscription.id == id; }, code::kLimitReached,
-		    "the table's rows could not be read; plank.history_size and plank.spill_size bound what may change meanwhile");
+		    "the table's rows could not be read; plank.history_size and plank.spill_size bound what may change "
+		    "meanwhile");
 	if (sent) reply(session, reset_message(id, "the table is read again", position_));
 	for (Subscription& subscription : session.subscriptions)
 		if (subscription.id == id) begin_reading(session, subscription, told, attempts);

@@ -50,6 +50,16 @@ std::string welcome_message(std::string_view session, std::string_view role)
 	return out += '}';
 }
 
+std::string authenticated_message(std::string_view id, std::string_view role, int64_t expires_at)
+{
+	std::string out = begin("authenticated");
+	if (!id.empty()) add(out, "id", id);
+	add(out, "role", role);
+	out += ",\"expires_at\":";
+	append_json_time(out, expires_at);
+	return out += '}';
+}
+
 std::string subscribed_message(std::string_view id, const Shape& shape, const ColumnNames& columns,
                                std::string_view position, Resumed resumed)
 {

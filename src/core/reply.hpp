@@ -16,6 +16,8 @@
 namespace plank::core {
 
 std::string welcome_message(std::string_view session, std::string_view role);
+// `expires_at`: microseconds since 2000-01-01 UTC.
+std::string authenticated_message(std::string_view id, std::string_view role, int64_t expires_at);
 // Whether a subscription goes on where an earlier one ended: said when that was asked for.
 enum class Resumed : uint8_t { not_asked, no, yes };
 std::string subscribed_message(std::string_view id, const Shape& shape, const ColumnNames& columns,

@@ -21,7 +21,9 @@ constexpr size_t kLongestId = 64;  // characters
 // Bytes of a table's or channel's name. PostgreSQL's names are shorter; requests wait in memory, many for each client.
 constexpr size_t kLongestName = 1024;
 constexpr size_t kLongestPosition = 16 * 1024;  // with what a snapshot has seen
-constexpr size_t kMostColumns = 1600;          // of a table in PostgreSQL
+constexpr size_t kMostColumns = 1600;           // of a table in PostgreSQL
+// As long as one that comes with the connection can be.
+constexpr size_t kLongestToken = 16 * 1024;
 
 size_t characters(std::string_view text) noexcept
 {
@@ -95,11 +97,6 @@ bool read_numbers_as_text(const json_t* value)
 	return name == "text";
 }
 
-[[noreturn]] void not_supported(const char* what)
-{
-	throw Refused{code::kNotSupported, std::string(what) + " is not supported by this version of Plank"};
-}
-
 void read_columns(const json_t* value, Request& request)
 {
 	if (!json_is_array(value) || json_array_size(value) > kMostColumns)
@@ -166,8 +163,9 @@ void read_request(const json_t* object, Request& request)
 			if (request.type == RequestType::subscribe) read_subscribe(object, request);
 			break;
 		case RequestType::auth:
-			required_string(json_object_get(object, "token"), "token");
-			not_supported("authentication by token");
+			request.token = required_string(json_object_get(object, "token"), "token");
+			if (request.token.size() > kLongestToken) throw Refused{code::kInvalidParameter, "\"token\" is too long"};
+			break;
 		case RequestType::tables:
 		case RequestType::ping:
 			break;

@@ -20,6 +20,8 @@ struct Request {
 	std::string id;     // empty when optional and absent
 	std::string table;  // subscribe: one of table and channel
 	std::string channel;
+	std::string token;        // auth
+	bool on_connect = false;  // auth: the token came with the connection, not in a message
 	OpSet events = kAllOps;
 	bool numbers_as_text = false;
 	bool snapshot = false;
@@ -34,7 +36,7 @@ struct Request {
 
 // What a client did wrong, or what the server cannot do for it.
 struct Fault {
-	std::string id;         // empty: null
+	std::string id;    // empty: null
 	std::string code;  // SQLSTATE
 	std::string message;
 	std::string detail, hint;  // empty: null

@@ -13,8 +13,10 @@
 #include <variant>
 #include <vector>
 
+#include "core/allowance.hpp"
 #include "core/audience.hpp"
 #include "core/frame.hpp"
+#include "core/identity.hpp"
 #include "core/request.hpp"
 
 namespace plank::core {
@@ -51,14 +53,24 @@ struct Waiting {
 
 class Session {
  public:
-	Session(Link& the_link, std::string the_name, std::string the_role, int64_t the_time)
-	    : link(the_link), name(std::move(the_name)), role(std::move(the_role)), connected_at(the_time)
-	{}
+	Session(Link& the_link, std::string the_name, IdentityPtr the_identity, int64_t the_time)
+	    : link(the_link), name(std::move(the_name)), connected_at(the_time)
+	{
+		become(std::move(the_identity));
+	}
+	// Only while it has no subscriptions, or when the key stays the same.
+	void become(IdentityPtr who)
+	{
+		identity = std::move(who);
+		role = identity ? identity->role : std::string();
+	}
 
 	Link& link;
 	const std::string name;
-	const std::string role;  // empty: not authenticated
 	const int64_t connected_at;
+	IdentityPtr identity;  // null: not authenticated
+	std::string role;      // its role, or empty
+	Allowance allowance;   // of what costs more than a look
 
 	std::vector<Subscription> subscriptions;
 	AudiencePtr audience;
@@ -73,7 +85,7 @@ class Session {
 	size_t reply_bytes = 0;
 	// Asked and not yet answered. A list takes no memory while it is empty, unlike a deque.
 	std::list<std::variant<Request, Fault>> requests;
-	size_t request_bytes = 0;  // of those
+	size_t request_bytes = 0;        // of those
 	std::vector<uint64_t> readings;  // snapshots that are being read for it
 
 	static constexpr size_t kNotIdle = SIZE_MAX;

@@ -25,9 +25,9 @@ struct Subscription {
 	std::string channel;
 	OpSet events = kAllOps;
 	bool numbers_as_text = false;
-	bool snapshot = false;         // rows are sent first, and again after every reset
-	bool reading = false;          // ... and that is going on: what is live is not for it yet
-	FilterId filter = kNoFilter;   // the subscription holds a reference
+	bool snapshot = false;        // rows are sent first, and again after every reset
+	bool reading = false;         // ... and that is going on: what is live is not for it yet
+	FilterId filter = kNoFilter;  // the subscription holds a reference
 	ColumnNames columns;
 	int64_t since = 0;  // microseconds since 2000-01-01 UTC
 };

@@ -54,7 +54,7 @@ struct LogEntry {
 	std::vector<Match> matches;  // by filter, then by offset: of every filter that was there by `judged`
 	uint64_t judged = 0;         // Hub::filters_born_ at the time
 	ShapePtr new_shape;          // the table's shape from here on: `subscribed` is said again
-	bool plain_notify = false;  // of another application's NOTIFY
+	bool plain_notify = false;   // of another application's NOTIFY
 	// Of the stream when the entry was made: the transaction's own, or where it stood.
 	uint64_t place = 0;
 	std::string position;

@@ -99,7 +99,7 @@ std::string accept_of(std::string_view key)
 	return encoded;
 }
 
-HttpRequest request_of(const RequestHead& head, std::string_view peer)
+HttpRequest request_of(const RequestHead& head, const std::string& peer)
 {
 	HttpRequest request;
 	request.method = head.method;
@@ -125,6 +125,8 @@ void Session::process_input()
 		while (blank < 4 && input.substr(blank, 2) == "\r\n")
 			blank += 2;
 		input.erase(0, blank);
+		// TLS on a port without it would be waited for until the deadline.
+		if (is_tls(input)) return refuse(400, "this port speaks no TLS: use http:// or ws://");
 	}
 	const size_t end = find_head_end(input, http_->searched);
 	if (end == 0 && input.size() <= kMaxHead) {
@@ -149,7 +151,8 @@ void Session::process_input()
 void Session::serve(const RequestHead& head)
 {
 	HttpResponse response;
-	const bool served = server_.guarded([&] { response = server_.handler().on_request(request_of(head, peer_)); });
+	const std::string peer = client_behind(server_.trusted_proxies(), address_, head.forwarded_for).text();
+	const bool served = server_.guarded([&] { response = server_.handler().on_request(request_of(head, peer)); });
 	if (!served) return refuse(500, "internal error");
 	respond(response, head);
 }
@@ -219,6 +222,10 @@ void Session::upgrade(const RequestHead& head, std::string_view rest)
 		              "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n");
 	if (!is_websocket_key(head.websocket_key)) return refuse(400, "Sec-WebSocket-Key is not valid");
 	if (server_.stopping() || !server_.has_room()) return refuse(503, "too many connections", "Retry-After: 5\r\n");
+	const HostAddress client = client_behind(server_.trusted_proxies(), address_, head.forwarded_for);
+	peer_ = client.text();
+	if (server_.trusted_proxies().contains(address_) && !server_.rate_allows(client))
+		return refuse(429, "too many new connections from this address", "Retry-After: 1\r\n");
 	UpgradeAnswer answer;
 	if (!server_.guarded([&] { answer = server_.handler().on_upgrade(request_of(head, peer_)); }))
 		return refuse(500, "internal error");

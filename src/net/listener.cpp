@@ -4,6 +4,8 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,9 +35,37 @@ void set_port(sockaddr_storage& address, int port) noexcept
 		reinterpret_cast<sockaddr_in&>(address).sin_port = htons(static_cast<uint16_t>(port));
 }
 
+bool is_path(const Address& address) noexcept { return address.host.starts_with('/'); }
+
 std::string failure(const Address& address, const char* why)
 {
+	if (is_path(address)) return "could not listen on Unix-domain socket \"" + address.host + "\": " + why;
 	return "could not listen on address \"" + address.host + "\", port " + std::to_string(address.port) + ": " + why;
+}
+
+void set_tcp_options(int fd, int family, bool share_port) noexcept
+{
+	const int on = 1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (share_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+	if (family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+	// Accepted sockets inherit these two, which saves two calls a client.
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+// A socket that nobody listens on is what a server left behind that was killed; any other file is somebody's.
+void remove_stale(const sockaddr_storage& address, socklen_t length) noexcept
+{
+	const char* path = reinterpret_cast<const sockaddr_un&>(address).sun_path;
+	struct stat status;
+	if (lstat(path, &status) != 0 || !S_ISSOCK(status.st_mode)) return;
+	const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (probe < 0) return;
+	const bool refused =
+	    connect(probe, reinterpret_cast<const sockaddr*>(&address), length) != 0 && errno == ECONNREFUSED;
+	::close(probe);
+	if (refused) unlink(path);
 }
 
 }  // namespace
@@ -60,7 +90,16 @@ struct Listeners::Socket {
 	int fd = -1;
 	Target target;
 	int port = 0;
+	ino_t inode = 0;  // of a Unix-domain socket's file
 	Listeners* owner = nullptr;
+
+	// The file stays behind otherwise; by now it may be another server's.
+	void remove_file() const noexcept
+	{
+		struct stat status;
+		const char* path = target.asked.host.c_str();
+		if (is_path(target.asked) && lstat(path, &status) == 0 && status.st_ino == inode) unlink(path);
+	}
 };
 
 Listeners::Listeners(uv_loop_t* loop, Acceptor& acceptor) noexcept : loop_(loop), acceptor_(acceptor) {}
@@ -72,6 +111,18 @@ std::vector<std::string> Listeners::set(const std::vector<Address>& addresses, b
 	std::vector<std::string> failures;
 	std::vector<Target> targets;
 	for (const Address& address : addresses) {
+		if (is_path(address)) {
+			Target target{address, {}, sizeof(sockaddr_un), false};
+			auto& local = reinterpret_cast<sockaddr_un&>(target.address);
+			local.sun_family = AF_UNIX;
+			if (address.host.size() < sizeof local.sun_path) {
+				memcpy(local.sun_path, address.host.c_str(), address.host.size() + 1);
+				targets.push_back(std::move(target));
+			} else {
+				failures.push_back(failure(address, "the path is too long"));
+			}
+			continue;
+		}
 		std::vector<std::string> hosts{address.host};
 		if (address.host == "localhost") hosts = {"127.0.0.1", "::1"};
 		if (address.host == "*") hosts = {"0.0.0.0", "::"};
@@ -116,7 +167,7 @@ void Listeners::open(const Target& target, bool share_port, std::vector<std::str
 {
 	sockaddr_storage address = target.address;
 	// Port 0 of "localhost" is one port in both families.
-	if (target.asked.port == 0)
+	if (target.asked.port == 0 && !is_path(target.asked))
 		for (const auto& socket : sockets_)
 			if (socket->target.asked.port == 0 && socket->target.asked.host == target.asked.host)
 				set_port(address, socket->port);
@@ -126,13 +177,11 @@ void Listeners::open(const Target& target, bool share_port, std::vector<std::str
 		if (!(target.optional && errno == EAFNOSUPPORT)) failures.push_back(failure(target.asked, strerror(errno)));
 		return;
 	}
-	const int on = 1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (share_port) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-	if (address.ss_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-	// Accepted sockets inherit these two, which saves two calls a client.
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	const bool path = address.ss_family == AF_UNIX;
+	if (path)
+		remove_stale(address, target.length);
+	else
+		set_tcp_options(fd, address.ss_family, share_port);
 
 	auto opened = std::make_unique<Socket>();
 	if (bind(fd, reinterpret_cast<sockaddr*>(&address), target.length) != 0 || ::listen(fd, kBacklog) != 0) {
@@ -145,7 +194,13 @@ void Listeners::open(const Target& target, bool share_port, std::vector<std::str
 	getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
 	opened->fd = fd;
 	opened->target = target;
-	opened->port = port_of(address);
+	opened->port = path ? target.asked.port : port_of(address);
+	struct stat status;
+	if (path) {
+		// As PostgreSQL's own: who may connect is for the directory to say, and for the role that a client gets.
+		chmod(target.asked.host.c_str(), 0777);
+		if (lstat(target.asked.host.c_str(), &status) == 0) opened->inode = status.st_ino;
+	}
 	opened->owner = this;
 	opened->poll.data = opened.get();
 	const int error = uv_poll_init(loop_, &opened->poll, fd);
@@ -213,6 +268,7 @@ void Listeners::close(std::unique_ptr<Socket> socket) noexcept
 {
 	uv_poll_stop(&socket->poll);
 	::close(socket->fd);
+	socket->remove_file();
 	Socket* leaving = socket.release();
 	uv_close(reinterpret_cast<uv_handle_t*>(&leaving->poll),
 	         [](uv_handle_t* handle) { delete static_cast<Socket*>(handle->data); });
@@ -230,6 +286,11 @@ void Listeners::close_all() noexcept
 	rest_timer_ = nullptr;
 }
 
-int Listeners::port() const noexcept { return sockets_.empty() ? 0 : sockets_.front()->port; }
+int Listeners::port() const noexcept
+{
+	for (const auto& socket : sockets_)
+		if (socket->port != 0) return socket->port;
+	return 0;
+}
 
 }  // namespace plank::net

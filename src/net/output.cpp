@@ -56,6 +56,11 @@ bool Session::flush()
 
 Session::Step Session::write_next()
 {
+	// Handshakes, tickets and alerts.
+	if (tls_ && tls_->has_output()) {
+		const std::string records = tls_->take_output();
+		return write_wire(records.data(), records.size()) ? Step::wrote : Step::broken;
+	}
 	if (!out_.empty()) {
 		const std::string_view piece = out_.substr(0, kPiece);
 		if (!write(piece.data(), piece.size())) return Step::broken;
@@ -70,7 +75,10 @@ Session::Step Session::write_next()
 	}
 	switch (state_) {
 		case State::head:
+			return Step::idle;
 		case State::lingering:
+			if (!shut_) shutdown(lws_get_socket_fd(wsi_), SHUT_WR);
+			shut_ = true;
 			return Step::idle;
 		case State::responding:
 			finish_response();
@@ -99,14 +107,23 @@ Session::Step Session::write_next()
 				if (close_frame_.empty()) return Step::broken;
 				return write(close_frame_.data(), close_frame_.size()) ? Step::wrote : Step::broken;
 			}
-			if (peer_closed_ || broken_) begin_linger();
-			return Step::idle;
+			if (!peer_closed_ && !broken_) return Step::idle;
+			begin_linger();
+			return Step::wrote;
 	}
 	return Step::idle;
 }
 
-// libwebsockets takes all of it: what the socket refuses is its copy to send.
 bool Session::write(const char* data, size_t length)
+{
+	if (!tls_) return write_wire(data, length);
+	if (!tls_->encrypt(data, length)) return false;
+	const std::string records = tls_->take_output();
+	return write_wire(records.data(), records.size());
+}
+
+// libwebsockets takes all of it: what the socket refuses is its copy to send.
+bool Session::write_wire(const char* data, size_t length)
 {
 	auto* bytes = reinterpret_cast<unsigned char*>(const_cast<char*>(data));  // it does not change them
 	if (lws_write(wsi_, bytes, length, LWS_WRITE_RAW) < 0) return false;
@@ -147,12 +164,13 @@ void Session::apply_reading() noexcept
 	lws_rx_flow_control(wsi_, read ? 1 : 0);
 }
 
-// Closing with unread input would make the kernel send a reset, and the peer might lose what was sent to it last.
+// Closing with unread input would make the kernel send a reset, and the peer might lose what was sent to it last. The write
+// side is shut by the next step, behind what TLS has to say.
 void Session::begin_linger() noexcept
 {
 	state_ = State::lingering;
 	deadline_ = server_.now() + kLingerMs;
-	shutdown(lws_get_socket_fd(wsi_), SHUT_WR);
+	if (tls_) tls_->say_goodbye();
 	apply_reading();
 	server_.hurry_deadlines();
 }

@@ -99,6 +99,8 @@ std::optional<HttpFault> take_header(std::string_view name, std::string_view val
 		head.websocket_version = value;
 	} else if (is("sec-websocket-protocol")) {
 		join(head.subprotocols);
+	} else if (is("x-forwarded-for")) {
+		join(head.forwarded_for);
 	} else if (is("transfer-encoding")) {
 		head.has_body = true;
 	} else if (is("content-length")) {

@@ -30,7 +30,8 @@ struct RequestHead {
 	bool has_origin = false;
 	std::string_view host, origin, authorization, if_none_match;
 	std::string_view websocket_key, websocket_version;
-	std::string subprotocols;  // all Sec-WebSocket-Protocol headers, joined
+	std::string subprotocols;   // all Sec-WebSocket-Protocol headers, joined
+	std::string forwarded_for;  // all X-Forwarded-For headers, joined
 };
 
 // Where the head ends, one past the empty line; 0 while it is not complete. `from` is what was searched already.

@@ -26,13 +26,6 @@ constexpr int kRoomToGrow = 65536;
 constexpr uint64_t kAcceptsAgainMs = 5000;
 constexpr int kClosingTurns = 10;
 
-std::string text_of(const sockaddr_storage& from)
-{
-	char text[NI_MAXHOST] = "";
-	getnameinfo(reinterpret_cast<const sockaddr*>(&from), sizeof from, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
-	return text;
-}
-
 // Every callback of libwebsockets about a client ends here; -1 closes it.
 int callback(lws* wsi, lws_callback_reasons reason, void*, void* in, size_t length) noexcept
 {
@@ -44,8 +37,7 @@ int callback(lws* wsi, lws_callback_reasons reason, void*, void* in, size_t leng
 				session->adopted(wsi);
 				return 0;
 			case LWS_CALLBACK_RAW_RX:
-				session->receive(static_cast<char*>(in), length);
-				return 0;
+				return session->receive(static_cast<char*>(in), length) ? 0 : -1;
 			case LWS_CALLBACK_RAW_WRITEABLE:
 				return session->flush() ? 0 : -1;
 			case LWS_CALLBACK_RAW_CLOSE:
@@ -167,6 +159,32 @@ void ServerCore::set_limits(const Limits& limits) noexcept
 	schedule_sweep();
 }
 
+std::vector<std::string> ServerCore::set_trusted_proxies(const std::string& list)
+{
+	std::vector<std::string> bad;
+	trusted_proxies_ = Networks::parse(list, bad);
+	return bad;
+}
+
+std::string ServerCore::set_tls(const std::string& certificate_file, const std::string& key_file)
+{
+	std::string failure;
+	TlsContext context;
+	if (!certificate_file.empty() || !key_file.empty()) {
+		context = make_tls_context(certificate_file, key_file, failure);
+		if (!context) return failure;
+	}
+	tls_ = std::move(context);
+	return failure;
+}
+
+bool ServerCore::rate_allows(const HostAddress& address)
+{
+	if (rate_.allows(address, static_cast<int64_t>(now()), limits_.connection_rate)) return true;
+	log_.limited('W', "new clients are refused: more than plank.connection_rate come from ", address.text());
+	return false;
+}
+
 bool ServerCore::has_room() const noexcept
 {
 	return websockets_ < static_cast<size_t>(std::max(limits_.max_connections, 0));
@@ -189,7 +207,14 @@ void ServerCore::accepted(int fd, const sockaddr_storage& from) noexcept
 	full_ = false;
 	Session* session = nullptr;
 	try {
-		session = new Session(*this, text_of(from));
+		const HostAddress address = HostAddress::of(from);
+		// A proxy's clients are counted when they say who they are.
+		if (!trusted_proxies_.contains(address) && !rate_allows(address)) {
+			counters_.refused++;
+			::close(fd);
+			return;
+		}
+		session = new Session(*this, address, address.unix_socket ? nullptr : tls_.get());
 	} catch (const std::exception&) {
 		counters_.refused++;
 		::close(fd);

@@ -48,12 +48,15 @@ struct Limits {
 	int ping_interval_ms = 25000;          // unanswered for two intervals: closed with 4002
 	int handshake_timeout_ms = 10000;      // request headers must be complete by then
 	int message_timeout_ms = 30000;        // a message begun must be complete by then
+	int connection_rate = 0;               // new clients of one address, a second; 0: no limit
 	bool accept_binary = false;            // else 1003; true hands them to Handler::on_binary
 	std::string websocket_path = "/ws";    // upgrades elsewhere get 404; empty: any path
 };
 
 struct Address {
-	std::string host;  // as in PostgreSQL's listen_addresses: a name, an address, "*", "0.0.0.0" or "::"
+	// As in PostgreSQL's listen_addresses: a name, an address, "*", "0.0.0.0" or "::". One that begins with a slash is the
+	// path of a Unix-domain socket, which never speaks TLS; its port is what `port` tells when no other is listened on.
+	std::string host;
 	int port = 0;
 };
 
@@ -67,7 +70,7 @@ struct HttpRequest {
 	bool has_origin = false;
 	std::string_view authorization;  // empty when absent
 	std::string_view subprotocols;   // Sec-WebSocket-Protocol as sent
-	std::string_view peer;           // textual address
+	std::string_view peer;           // textual address, beyond trusted proxies; empty for a Unix-domain socket
 };
 
 struct HttpResponse {
@@ -153,6 +156,11 @@ class Server {
 	// The port of the first listening socket (for port 0), or 0.
 	virtual int port() const noexcept = 0;
 	virtual void set_limits(const Limits& limits) noexcept = 0;
+	// Whose X-Forwarded-For is believed, as a comma-separated list. Returns the entries that cannot be read.
+	virtual std::vector<std::string> set_trusted_proxies(const std::string& list) = 0;
+	// From now on new clients speak TLS with what these two PEM files hold; without TLS when both are empty. Returns why not,
+	// and then nothing has changed. Clients that are there stay as they are.
+	virtual std::string set_tls(const std::string& certificate_file, const std::string& key_file) = 0;
 	virtual size_t connections() const noexcept = 0;
 	virtual const Counters& counters() const noexcept = 0;
 	// Stops listening and closes every client with `code`. `stopped()` is true when the last one is gone; the owner keeps

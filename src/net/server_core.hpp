@@ -11,10 +11,12 @@
 #include <memory>
 #include <string>
 
+#include "net/address.hpp"
 #include "net/listener.hpp"
 #include "net/log.hpp"
 #include "net/server.hpp"
 #include "net/session.hpp"
+#include "net/tls.hpp"
 
 struct lws_context;
 struct lws_vhost;
@@ -32,6 +34,8 @@ class ServerCore final : public Server, private Listeners::Acceptor {
 	std::vector<std::string> listen(const std::vector<Address>& addresses, bool share_port) override;
 	int port() const noexcept override { return listeners_.port(); }
 	void set_limits(const Limits& limits) noexcept override;
+	std::vector<std::string> set_trusted_proxies(const std::string& list) override;
+	std::string set_tls(const std::string& certificate_file, const std::string& key_file) override;
 	size_t connections() const noexcept override { return websockets_; }
 	const Counters& counters() const noexcept override { return counters_; }
 	void stop(CloseCode code, std::string_view reason) noexcept override;
@@ -44,6 +48,9 @@ class ServerCore final : public Server, private Listeners::Acceptor {
 	uint64_t now() const noexcept { return uv_now(loop_); }
 	bool stopping() const noexcept { return stopping_; }
 	bool has_room() const noexcept;
+	const Networks& trusted_proxies() const noexcept { return trusted_proxies_; }
+	// Whether one more client of this address may come now.
+	[[nodiscard]] bool rate_allows(const HostAddress& address);
 
 	// `session`'s output is looked at before the loop sleeps.
 	void make_ready(Session& session) noexcept;
@@ -82,6 +89,9 @@ class ServerCore final : public Server, private Listeners::Acceptor {
 	Limits limits_;
 	Counters counters_;
 	Log log_;
+	Networks trusted_proxies_;
+	ConnectionRate rate_;
+	TlsContext tls_;  // null: none
 	lws_context* context_ = nullptr;
 	lws_vhost* vhost_ = nullptr;
 	int fd_limit_ = 0;  // libwebsockets' table of sockets ends here

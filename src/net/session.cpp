@@ -36,8 +36,13 @@ std::string close_frame(uint16_t code, std::string_view reason)
 
 }  // namespace
 
-Session::Session(ServerCore& server, std::string&& peer)
-    : server_(server), peer_(std::move(peer)), http_(std::make_unique<Http>()), connected_at_(server.now())
+Session::Session(ServerCore& server, const HostAddress& address, SSL_CTX* tls)
+    : server_(server),
+      address_(address),
+      peer_(address.text()),
+      tls_(tls ? std::make_unique<TlsStream>(*tls) : nullptr),
+      http_(std::make_unique<Http>()),
+      connected_at_(server.now())
 {
 	deadline_ = connected_at_ + static_cast<uint64_t>(server.limits().handshake_timeout_ms);
 	server.session_created(*this);
@@ -49,10 +54,40 @@ Session::~Session()
 	server_.session_gone(*this);
 }
 
-void Session::receive(char* data, size_t length)
+bool Session::receive(char* data, size_t length)
 {
+	const bool first = bytes_received_ == 0;
 	bytes_received_ += length;
 	server_.counters().bytes_received += length;
+	if (tls_ && first && is_plain_http({data, length})) {
+		// Answered in plain text, for whoever took the wrong scheme, and not read on.
+		tls_.reset();
+		refuse(400, "this port speaks TLS: use https:// or wss://");
+		return true;
+	}
+	if (tls_) return receive_tls(data, length);
+	receive_text(data, length);
+	return true;
+}
+
+bool Session::receive_tls(char* data, size_t length)
+{
+	const auto outcome = tls_->feed({data, length}, [this](char* plain, size_t size) { receive_text(plain, size); });
+	if (tls_->has_output()) server_.make_ready(*this);
+	if (outcome == TlsStream::Outcome::fine) return true;
+	// An end that the client announced is the end of its connection, as without TLS.
+	if (outcome == TlsStream::Outcome::ended || state_ == State::lingering) return false;
+	server_.counters().closed_protocol++;
+	tell_close();
+	out_ = {};
+	out_owner_.reset();
+	begin_linger();
+	server_.make_ready(*this);
+	return true;
+}
+
+void Session::receive_text(char* data, size_t length)
+{
 	switch (state_) {
 		case State::head:
 		case State::responding:

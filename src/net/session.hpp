@@ -10,9 +10,11 @@
 #include <string>
 #include <string_view>
 
+#include "net/address.hpp"
 #include "net/decoder.hpp"
 #include "net/request.hpp"
 #include "net/server.hpp"
+#include "net/tls.hpp"
 
 struct lws;
 
@@ -59,7 +61,8 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 		lingering,   // all is sent and the write side shut; input is dropped until the peer's end or a deadline
 	};
 
-	Session(ServerCore& server, std::string&& peer);
+	// `tls` null: the client speaks plain HTTP.
+	Session(ServerCore& server, const HostAddress& address, SSL_CTX* tls);
 	~Session();
 	Session(const Session&) = delete;
 	Session& operator=(const Session&) = delete;
@@ -67,8 +70,8 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 	void adopted(lws* wsi) noexcept { wsi_ = wsi; }
 	lws* wsi() const noexcept { return wsi_; }
 
-	// Bytes arrived. They are changed in place.
-	void receive(char* data, size_t length);
+	// Bytes arrived. They are changed in place. False: the connection has ended and must be closed.
+	[[nodiscard]] bool receive(char* data, size_t length);
 	// Writes what can be written now. False: the socket is broken and must be closed.
 	[[nodiscard]] bool flush();
 	// Looks at the clock. False: the time has come to cut the connection.
@@ -102,6 +105,8 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 	void finish_response();
 
 	// session.cpp
+	bool receive_tls(char* data, size_t length);
+	void receive_text(char* data, size_t length);
 	void receive_frames(char* data, size_t length);
 	bool take_message(std::string_view bytes, bool binary) override;
 	bool take_ping(std::string_view payload) override;
@@ -114,6 +119,7 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 	enum class Step : uint8_t { wrote, idle, broken };
 	Step write_next();
 	bool write(const char* data, size_t length);
+	bool write_wire(const char* data, size_t length);
 	void send(std::shared_ptr<const void> owner, std::string_view bytes) noexcept;
 	void set_blocked(bool blocked);
 	void apply_reading() noexcept;
@@ -128,7 +134,9 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 	ServerCore& server_;
 	lws* wsi_ = nullptr;
 	void* context_ = nullptr;
-	std::string peer_;
+	HostAddress address_;
+	std::string peer_;  // of the client, beyond trusted proxies
+	std::unique_ptr<TlsStream> tls_;
 	std::unique_ptr<Http> http_;
 	Decoder decoder_;
 
@@ -154,6 +162,7 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 	bool reading_ = true;
 	bool peer_closed_ = false;  // its close frame has come
 	bool close_sent_ = false;
+	bool shut_ = false;    // lingering: the write side's end was sent
 	bool broken_ = false;  // input cannot be read any more
 };
 

@@ -1,6 +1,8 @@
 // Privileges through PostgreSQL's own functions. Runs in the worker, in a unit of work.
 #include "pg/roles.hpp"
 
+#include <cstring>
+
 #include "pg/guard.hpp"
 
 extern "C" {
@@ -32,6 +34,23 @@ RoleVerdict judge_role(const char* name, Oid& role)
 			role = form->oid;
 		ReleaseSysCache(tuple);
 		return verdict;
+	});
+}
+
+RoleVerdict judge_token_role(const char* name, const char* authenticator)
+{
+	if (strlen(name) >= NAMEDATALEN) return RoleVerdict::absent;
+	Oid role = InvalidOid;
+	const RoleVerdict verdict = judge_role(name, role);
+	if (verdict != RoleVerdict::usable || *authenticator == '\0') return verdict;
+	return call([&] {
+		const Oid gate = get_role_oid(authenticator, true);
+		if (!OidIsValid(gate)) return RoleVerdict::no_authenticator;
+#if PG_VERSION_NUM >= 160000
+		return member_can_set_role(gate, role) ? RoleVerdict::usable : RoleVerdict::not_granted;
+#else
+		return is_member_of_role(gate, role) ? RoleVerdict::usable : RoleVerdict::not_granted;
+#endif
 	});
 }
 

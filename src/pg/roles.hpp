@@ -12,10 +12,12 @@ extern "C" {
 
 namespace plank::pg {
 
-enum class RoleVerdict { usable, absent, superuser, bypasses_row_security, predefined };
+enum class RoleVerdict { usable, absent, superuser, bypasses_row_security, predefined, not_granted, no_authenticator };
 
 // Whether a client may have this role at all. `name` in the database's encoding; `role` is its OID when usable.
 RoleVerdict judge_role(const char* name, Oid& role);
+// The same for a role that a token names: `authenticator` must be able to SET ROLE to it, unless it is empty.
+RoleVerdict judge_token_role(const char* name, const char* authenticator);
 
 bool may_use_schema(Oid schema, Oid role);
 // SELECT on the whole table, or on at least one column; the second is what a look at the columns must follow.

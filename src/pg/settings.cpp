@@ -14,9 +14,14 @@ namespace plank::pg {
 
 char* Settings::allowed_origins = nullptr;
 char* Settings::anonymous_role = nullptr;
+char* Settings::authenticator = nullptr;
+int Settings::connection_rate = 100;
 int Settings::crash_limit = 3;
 char* Settings::databases = nullptr;
 int Settings::history_size = 64 * 1024;
+char* Settings::jwt_audience = nullptr;
+char* Settings::jwt_key_file = nullptr;
+char* Settings::jwt_role_claim = nullptr;
 char* Settings::listen_addresses = nullptr;
 int Settings::max_connections = 10000;
 int Settings::max_message_size = 64 * 1024;
@@ -28,7 +33,12 @@ int Settings::port = 8432;
 int Settings::send_buffer = 4 * 1024;
 int Settings::send_timeout = 10000;
 int Settings::spill_size = 1024 * 1024;
+char* Settings::ssl_cert_file = nullptr;
+char* Settings::ssl_key_file = nullptr;
+int Settings::subscribe_rate = 100;
 int Settings::transport = 0;
+char* Settings::trusted_proxies = nullptr;
+char* Settings::unix_socket_directory = nullptr;
 int Settings::workers = 1;
 
 namespace {
@@ -56,6 +66,8 @@ void check_wal()
 		                  errhint("Set wal_keep_size to the amount of WAL that clients may miss, such as \"1GB\".")));
 }
 
+bool check_not_empty(char** value, void**, GucSource) { return **value != '\0'; }
+
 }  // namespace
 
 void define_settings()
@@ -68,6 +80,12 @@ void define_settings()
 	DefineCustomStringVariable("plank.anonymous_role", "Role of clients that connect without a token.",
 	                           "Empty: such clients may do nothing.", &Settings::anonymous_role, "", PGC_SIGHUP, 0,
 	                           check_roles_name, nullptr, nullptr);
+	DefineCustomStringVariable("plank.authenticator", "Role that must be able to SET ROLE to the role of a token.",
+	                           "Empty: a token may have any ordinary role.", &Settings::authenticator, "", PGC_SIGHUP,
+	                           0, check_roles_name, nullptr, nullptr);
+	DefineCustomIntVariable("plank.connection_rate", "New connections that one address may make in a second.",
+	                        "Ten seconds' worth may come at once. Not for this machine itself. 0: no limit.",
+	                        &Settings::connection_rate, 100, 0, 1000000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable(
 	    "plank.crash_limit", "Crashes of a worker within a minute after which it stays down until the server restarts.",
 	    "0 lets it come back always.", &Settings::crash_limit, 3, 0, 1000, at_start, 0, nullptr, nullptr, nullptr);
@@ -78,6 +96,14 @@ void define_settings()
 	DefineCustomIntVariable("plank.history_size", "Memory a worker uses for the log of recent transactions.", nullptr,
 	                        &Settings::history_size, 64 * 1024, 1024, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, nullptr,
 	                        nullptr, nullptr);
+	DefineCustomStringVariable("plank.jwt_audience", "What a token must name as its audience.",
+	                           "Empty: tokens for any audience are accepted.", &Settings::jwt_audience, "", PGC_SIGHUP,
+	                           0, nullptr, nullptr, nullptr);
+	DefineCustomStringVariable("plank.jwt_key_file", "File with the keys of tokens.",
+	                           "A secret of at least 32 bytes, a JWK or a JWKS. Empty: no token is accepted.",
+	                           &Settings::jwt_key_file, "", PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+	DefineCustomStringVariable("plank.jwt_role_claim", "Claim of a token that names its role.", nullptr,
+	                           &Settings::jwt_role_claim, "role", PGC_SIGHUP, 0, check_not_empty, nullptr, nullptr);
 	DefineCustomStringVariable("plank.listen_addresses", "Host names or addresses the workers listen on.", nullptr,
 	                           &Settings::listen_addresses, "localhost", PGC_SIGHUP, GUC_LIST_INPUT, nullptr, nullptr,
 	                           nullptr);
@@ -110,8 +136,22 @@ void define_settings()
 	DefineCustomIntVariable(
 	    "plank.spill_size", "Most temporary disk space a worker uses for transactions that slow clients still need.",
 	    nullptr, &Settings::spill_size, 1024 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);
+	DefineCustomStringVariable("plank.ssl_cert_file", "File with the certificate, and those it was issued by, for TLS.",
+	                           "Empty: the port speaks no TLS.", &Settings::ssl_cert_file, "", PGC_SIGHUP, 0, nullptr,
+	                           nullptr, nullptr);
+	DefineCustomStringVariable("plank.ssl_key_file", "File with the private key of plank.ssl_cert_file.", nullptr,
+	                           &Settings::ssl_key_file, "", PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.subscribe_rate", "Subscriptions that one connection may ask for in a second.",
+	                        "Ten seconds' worth may come at once; what is beyond waits. 0: no limit.",
+	                        &Settings::subscribe_rate, 100, 0, 1000000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 	DefineCustomEnumVariable("plank.transport", "How changes travel from sessions to the workers.", nullptr,
 	                         &Settings::transport, 0, kTransports, at_start, 0, nullptr, nullptr, nullptr);
+	DefineCustomStringVariable("plank.trusted_proxies", "Addresses and networks whose X-Forwarded-For is believed.",
+	                           "A comma-separated list such as \"10.0.0.0/8, ::1, unix\".", &Settings::trusted_proxies,
+	                           "", PGC_SIGHUP, GUC_LIST_INPUT, nullptr, nullptr, nullptr);
+	DefineCustomStringVariable("plank.unix_socket_directory", "Directory of the workers' Unix-domain sockets.",
+	                           "Each is called .s.plank. and its port. Empty: there are none.",
+	                           &Settings::unix_socket_directory, "", PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("plank.workers", "Worker processes per database; they share its port.", nullptr,
 	                        &Settings::workers, 1, 1, 64, at_start, 0, nullptr, nullptr, nullptr);
 	MarkGUCPrefixReserved("plank");

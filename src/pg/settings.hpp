@@ -8,9 +8,14 @@ enum class TransportKind : int { notify, wal };
 struct Settings {
 	static char* allowed_origins;
 	static char* anonymous_role;
+	static char* authenticator;
+	static int connection_rate;  // a second and address
 	static int crash_limit;
 	static char* databases;
 	static int history_size;  // kB
+	static char* jwt_audience;
+	static char* jwt_key_file;
+	static char* jwt_role_claim;
 	static char* listen_addresses;
 	static int max_connections;
 	static int max_message_size;  // bytes
@@ -22,7 +27,12 @@ struct Settings {
 	static int send_buffer;   // kB
 	static int send_timeout;  // ms
 	static int spill_size;    // kB
-	static int transport;     // TransportKind
+	static char* ssl_cert_file;
+	static char* ssl_key_file;
+	static int subscribe_rate;  // a second and connection
+	static int transport;       // TransportKind
+	static char* trusted_proxies;
+	static char* unix_socket_directory;
 	static int workers;
 };
 

@@ -92,11 +92,11 @@ void RowReader::snapshot_failed(uint64_t id, const core::SnapshotFailure& failur
 	if (!number) return;
 	// A reader that may no longer read the table is told what any other client would be.
 	const bool hidden = failure.code == "42501";
-	hub_->snapshot_failed(number,
-	                      {"", hidden ? core::code::kUndefinedTable : failure.code,
-	                       hidden ? "table does not exist, is not tracked or may not be read" : failure.message,
-	                       failure.detail, ""},
-	                      failure.retry);
+	hub_->snapshot_failed(
+	    number,
+	    {"", hidden ? core::code::kUndefinedTable : failure.code,
+	     hidden ? "table does not exist, is not tracked or may not be read" : failure.message, failure.detail, ""},
+	    failure.retry);
 }
 
 }  // namespace plank::worker

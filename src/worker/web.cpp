@@ -4,6 +4,7 @@
 
 #include <sys/random.h>
 #include <cstring>
+#include <utility>
 
 #include "core/json.hpp"
 #include "core/reply.hpp"
@@ -49,11 +50,45 @@ bool equal_ignoring_case(std::string_view a, std::string_view b)
 	return a.size() == b.size() && strncasecmp(a.data(), b.data(), a.size()) == 0;
 }
 
-// A token in any of the places where protocol.md section 5 lets it stand.
-bool brings_token(const net::HttpRequest& request)
+std::string_view trim(std::string_view text)
 {
-	return !request.authorization.empty() || request.subprotocols.find("plank.token.") != std::string_view::npos ||
-	       request.query.starts_with("access_token=") || request.query.find("&access_token=") != std::string_view::npos;
+	while (!text.empty() && (text.front() == ' ' || text.front() == '\t'))
+		text.remove_prefix(1);
+	while (!text.empty() && (text.back() == ' ' || text.back() == '\t'))
+		text.remove_suffix(1);
+	return text;
+}
+
+// Calls `take` with each part of `list` that begins with `prefix`, without it.
+template <typename Take>
+void each_with_prefix(std::string_view list, char separator, std::string_view prefix, Take&& take)
+{
+	while (!list.empty()) {
+		const size_t end = list.find(separator);
+		const std::string_view part = trim(list.substr(0, end));
+		list.remove_prefix(end == std::string_view::npos ? list.size() : end + 1);
+		if (part.starts_with(prefix)) take(part.substr(prefix.size()));
+	}
+}
+
+// The token, from any of the places where it may stand (protocol.md section 5); more than one is a contradiction. Another
+// scheme of Authorization is for a proxy on the way. A token needs no escapes in a URL, so none are undone.
+struct BroughtToken {
+	std::optional<std::string> token;
+	bool contradictory = false;
+};
+BroughtToken brought_token(const net::HttpRequest& request)
+{
+	BroughtToken brought;
+	const auto take = [&](std::string_view token) {
+		brought.contradictory |= brought.token && *brought.token != token;
+		brought.token = token;
+	};
+	const std::string_view scheme = request.authorization.substr(0, request.authorization.find(' '));
+	if (equal_ignoring_case(scheme, "bearer")) take(trim(request.authorization.substr(scheme.size())));
+	each_with_prefix(request.subprotocols, ',', "plank.token.", take);
+	each_with_prefix(request.query, '&', "access_token=", take);
+	return brought;
 }
 
 std::shared_ptr<const std::string> shared(std::string_view text) { return std::make_shared<const std::string>(text); }
@@ -149,24 +184,26 @@ net::UpgradeAnswer Web::on_upgrade(const net::HttpRequest& request)
 		++refused;
 		answer.status = 403;
 		answer.reason = "this origin may not connect; the server's plank.allowed_origins lists those that may\n";
-	} else if (brings_token(request)) {
-		// Any value but null will do: on_open only looks whether there is one.
-		answer.context = this;
+	} else {
+		BroughtToken brought = brought_token(request);
+		if (brought.contradictory) {
+			++refused;
+			answer.status = 400;
+			answer.reason = "more than one token was sent\n";
+		}
+		// on_open follows at once.
+		token_ = std::move(brought.token);
 	}
 	return answer;
 }
 
 void Web::on_open(net::Connection& connection)
 {
-	const bool token = connection.context() != nullptr;
-	connection.set_context(nullptr);
+	std::optional<std::string> token = std::exchange(token_, std::nullopt);
 	auto client = std::make_unique<Client>(connection);
-	client->session = &hub_.open(*client, session_name(), token ? std::string() : role);
+	client->session = token ? &hub_.open_with_token(*client, session_name(), std::move(*token))
+	                        : &hub_.open(*client, session_name(), anonymous);
 	connection.set_context(client.release());
-	if (token) {
-		hub_.refuse_token(*client_of(connection).session);
-		connection.close(net::CloseCode::token_invalid, "tokens are not supported by this version of Plank", true);
-	}
 }
 
 void Web::on_message(net::Connection& connection, std::string_view text)

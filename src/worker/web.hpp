@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,7 +31,7 @@ class Web final : public net::Handler {
 	explicit Web(core::Hub& hub) : hub_(hub) {}
 
 	Origins origins;
-	std::string role;                    // of clients without a token, UTF-8; empty: none
+	core::IdentityPtr anonymous;         // clients without a token; null: nobody
 	std::string database;                // for /health
 	std::string not_ready = "starting";  // why clients are refused; empty: they are let in
 	uint64_t refused = 0;
@@ -56,6 +57,7 @@ class Web final : public net::Handler {
 
  private:
 	core::Hub& hub_;
+	std::optional<std::string> token_;  // of the upgrade under way
 	std::vector<Line> lines_;
 };
 

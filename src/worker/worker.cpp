@@ -36,6 +36,7 @@ Worker::Worker(int slot)
       receiver_(pg::Settings::transport == static_cast<int>(pg::TransportKind::wal) ? make_wal_receiver()
                                                                                     : make_notify_receiver(database_)),
       rows_(*receiver_),
+      identities_(slot == 0),
       hub_(hub_limits(), {catalog_, receiver_->past(), evaluator_, rows_, [] { return GetCurrentTimestamp(); }}),
       web_(hub_),
       report_(slot)
@@ -48,6 +49,7 @@ Worker::Worker(int slot)
 		hub_.set_notice_sink([this](const std::string& channel, std::string&& payload) {
 			if (!in_recovery_ && !receiver_->is_past()) notices_.add(channel, std::move(payload));
 		});
+	hub_.set_gate(identities_);
 	apply_settings();
 }
 
@@ -78,7 +80,8 @@ void Worker::turn()
 	hub_.begin_turn(Clock::now() + kRenderTime);
 	loop_.turn();
 	write_log();
-	const bool more = hub_.has_starved() || hub_.has_to_judge() || more_rows_ || notices_.has_more() || (hub_.has_requests() && web_.not_ready.empty());
+	const bool more = hub_.has_starved() || hub_.has_to_judge() || more_rows_ || notices_.has_more() ||
+	                  (hub_.has_requests() && web_.not_ready.empty());
 	const auto now = Clock::now();
 	const auto to_tick = std::chrono::duration_cast<std::chrono::milliseconds>(next_tick_ - now).count();
 	// Requests that wait for a lock are asked again every 50 ms; others are answered at once below.
@@ -134,7 +137,8 @@ void Worker::tick()
 	const bool was_standby = std::exchange(in_recovery_, in_recovery_ && pg::in_recovery());
 	look_ = look_ || was_standby;
 	look_for_extension();
-	if (server_ && server_->port() == 0 && Clock::now() >= next_listen_) listen_on_port();
+	if (server_ && (server_->port() == 0 || !may_listen_) && Clock::now() >= next_listen_) listen_on_port();
+	identities_.look_at_key_file();
 	const bool ready = slot_.state.load() == static_cast<int>(pg::WorkerState::ready);
 	if (ready)
 		pg::unit_of_work("plank: looking at the catalog", [&] {
@@ -142,13 +146,16 @@ void Worker::tick()
 			choose_anonymous_role();
 		});
 	// Also after the extension has gone: who still watches a table hears of it as soon as the drop lets us look.
-	if (pg::catalog_has_changed()) look_at_tables_ = true;
+	if (pg::catalog_has_changed()) {
+		look_at_tables_ = true;
+		identities_.note_catalog();
+	}
+	if (ready) judge_clients();
 	if (look_at_tables_) {
 		look_at_tables_ = !hub_.look_again();
 		catalog_.finish();
 	}
 	if (ready) {
-		hub_.close_unauthenticated();
 		if (Clock::now() >= next_position_) {
 			next_position_ = Clock::now() + std::chrono::milliseconds(pg::Settings::ping_interval);
 			hub_.send_positions();
@@ -156,6 +163,23 @@ void Worker::tick()
 	}
 	received_ = receiver_->counters();
 	publish_counters();
+}
+
+// Ends clients whose token, role or key is no longer good.
+void Worker::judge_clients()
+{
+	hub_.end_expired();
+	hub_.close_unauthenticated();
+	if (!identities_.must_judge_again()) return;
+	try {
+		pg::unit_of_work("plank: judging clients", [&] {
+			identities_.begin_judging();
+			hub_.end_identities([&](const core::Identity& identity) { return identities_.judge(identity); });
+		});
+	} catch (...) {
+		identities_.note_catalog();
+		throw;
+	}
 }
 
 void Worker::set_state(pg::WorkerState state, const std::string& reason)

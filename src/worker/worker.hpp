@@ -1,10 +1,11 @@
 // One worker process: its state, its loop and what a turn does. Runs in the worker.
 #pragma once
 
-// net/ and core/ come before anything of PostgreSQL's.
+// net/, token/ and core/ come before anything of PostgreSQL's.
 #include "core/row.hpp"
 #include "core/row_source.hpp"
 #include "core/snapshot.hpp"
+#include "token/verifier.hpp"
 #include "worker/web.hpp"
 
 #include <chrono>
@@ -15,6 +16,7 @@
 #include "pg/shared_state.hpp"
 #include "worker/event_loop.hpp"
 #include "worker/filter_evaluator.hpp"
+#include "worker/identity.hpp"
 #include "worker/postgres_catalog.hpp"
 #include "worker/public_notices.hpp"
 #include "worker/receiver.hpp"
@@ -39,6 +41,7 @@ class Worker {
 	// worker.cpp
 	void turn();
 	void tick();
+	void judge_clients();
 	void serve_database();
 	void say_goodbye();
 	void set_state(pg::WorkerState state, const std::string& reason);
@@ -49,6 +52,8 @@ class Worker {
 	void reload();
 	void apply_settings();
 	void listen_on_port();
+	void prepare_tls();
+	void trust_proxies();
 	void choose_anonymous_role();
 	// Looks whether the extension is there, and begins or stops serving accordingly. In no unit of work.
 	void look_for_extension();
@@ -65,6 +70,7 @@ class Worker {
 	FilterEvaluator evaluator_;
 	const std::unique_ptr<Receiver> receiver_;
 	RowReader rows_;
+	Identities identities_;
 	core::Hub hub_;
 	Web web_;
 	PublicNotices notices_;
@@ -76,10 +82,12 @@ class Worker {
 	bool receiving_ = false;    // the extension is there; clients are served once the receiver is ready
 	bool in_recovery_ = false;  // a standby
 	bool look_failed_ = false;
-	bool more_rows_ = false;  // readers have sent more than was taken
+	bool more_rows_ = false;        // readers have sent more than was taken
 	bool look_ = true;              // the extension or its channels may have changed
 	bool look_at_tables_ = true;    // watched tables may have changed
+	bool may_listen_ = false;       // the port speaks what the settings want
 	bool port_in_trouble_ = false;  // said once
+	std::string tls_trouble_, proxies_trouble_;
 	bool spill_in_trouble_ = false;
 	std::string role_in_trouble_;
 	ReceiverCounters received_;  // as of the last tick

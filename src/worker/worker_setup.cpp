@@ -28,6 +28,7 @@ net::Limits net_limits()
 	limits.send_buffer = static_cast<size_t>(pg::Settings::send_buffer) * 1024;
 	limits.send_timeout_ms = pg::Settings::send_timeout;
 	limits.ping_interval_ms = pg::Settings::ping_interval;
+	limits.connection_rate = pg::Settings::connection_rate;
 	return limits;
 }
 
@@ -48,12 +49,24 @@ std::vector<net::Address> addresses(int port)
 	return list;
 }
 
+// The Unix-domain socket of a worker: those of one database share the port, but cannot share a file.
+void add_socket(std::vector<net::Address>& list, int port, int worker)
+{
+	std::string path = pg::Settings::unix_socket_directory;
+	if (path.empty()) return;
+	if (path[0] != '/') path = std::string(DataDir) + '/' + path;
+	path += "/.s.plank." + std::to_string(port);
+	if (worker > 0) path += '.' + std::to_string(worker);
+	list.push_back({path, port});
+}
+
 }  // namespace
 
 core::HubLimits hub_limits()
 {
 	core::HubLimits limits;
 	limits.max_subscriptions = static_cast<size_t>(pg::Settings::max_subscriptions);
+	limits.subscribe_rate = pg::Settings::subscribe_rate;
 	limits.log.memory = static_cast<size_t>(pg::Settings::history_size) * 1024;
 	limits.log.spill = static_cast<size_t>(pg::Settings::spill_size) * 1024;
 	limits.log.directory = pg::temporary_directory();
@@ -75,6 +88,7 @@ void Worker::apply_settings()
 	hub_.set_limits(hub_limits());
 	rows_.set_limit(pg::Settings::max_snapshots);
 	receiver_->set_limits(hub_limits().log);
+	identities_.apply_settings();
 	if (!server_) {
 		server_ = net::Server::create(loop_.uv(), web_, net_limits());
 		if (!server_) {
@@ -84,21 +98,54 @@ void Worker::apply_settings()
 		}
 	}
 	server_->set_limits(net_limits());
+	trust_proxies();
+	prepare_tls();
 	listen_on_port();
 }
 
 void Worker::listen_on_port()
 {
 	next_listen_ = Clock::now() + kListenAgain;
-	const std::vector<std::string> failures =
-	    server_->listen(addresses(pg::port_of(slot_.database)), pg::Settings::workers > 1);
+	if (!may_listen_) prepare_tls();
+	const int port = pg::port_of(slot_.database);
+	std::vector<net::Address> list;
+	if (may_listen_) list = addresses(port);
+	add_socket(list, port, slot_.number);
+	const std::vector<std::string> failures = server_->listen(list, pg::Settings::workers > 1);
 	// Said once, and again when it has worked in between.
 	if (!failures.empty() && !port_in_trouble_)
 		for (const std::string& failure : failures)
 			pg::log_line(WARNING, failure.c_str(), nullptr,
-			             "Choose another port with plank.port or plank.databases, or mend plank.listen_addresses.");
+			             "Choose another port with plank.port or plank.databases, or mend plank.listen_addresses or "
+			             "plank.unix_socket_directory.");
 	port_in_trouble_ = !failures.empty();
 	slot_.port.store(server_->port());
+}
+
+// What cannot be used leaves in force what was; at the start that is nothing, for a port that is meant to speak TLS must not
+// speak anything else.
+void Worker::prepare_tls()
+{
+	const std::string trouble = server_->set_tls(pg::Settings::ssl_cert_file, pg::Settings::ssl_key_file);
+	may_listen_ = may_listen_ || trouble.empty();
+	if (!trouble.empty() && trouble != tls_trouble_)
+		pg::log_line(
+		    WARNING, trouble.c_str(),
+		    may_listen_ ? "What was in force before stays so." : "The port is not listened on until it can be used.",
+		    "Name a certificate and its private key, both in PEM and without passphrase, in plank.ssl_cert_file and "
+		    "plank.ssl_key_file, or empty both.");
+	tls_trouble_ = trouble;
+}
+
+void Worker::trust_proxies()
+{
+	std::string trouble;
+	for (const std::string& bad : server_->set_trusted_proxies(pg::Settings::trusted_proxies))
+		trouble += (trouble.empty() ? "\"" : "\", \"") + bad;
+	if (!trouble.empty() && trouble != proxies_trouble_)
+		pg::log_line(WARNING, ("plank.trusted_proxies holds what is no address or network: " + trouble + '"').c_str(),
+		             nullptr, "Write addresses, networks such as 10.0.0.0/8, and \"unix\", with commas between.");
+	proxies_trouble_ = trouble;
 }
 
 // In a unit of work.
@@ -125,15 +172,24 @@ void Worker::choose_anonymous_role()
 			case pg::RoleVerdict::predefined:
 				trouble = "its name is reserved";
 				break;
+			case pg::RoleVerdict::not_granted:
+			case pg::RoleVerdict::no_authenticator:
+				break;  // said of tokens' roles only
 		}
 	}
 	if (trouble && role_in_trouble_ != name)
 		pg::log_line(WARNING, ("plank.anonymous_role \"" + name + "\" is not used: " + trouble).c_str(), nullptr,
 		             "Create an ordinary role without LOGIN, grant it SELECT on what clients may see, and name it.");
 	role_in_trouble_ = trouble ? name : "";
-	if (role == web_.role) return;
-	const std::string former = std::exchange(web_.role, role);
-	hub_.end_role(former, "the role of clients without a token has changed");
+	const core::IdentityPtr& known = web_.anonymous;
+	if (role == (known ? known->role : std::string())) return;
+	const core::IdentityPtr former =
+	    std::exchange(web_.anonymous, role.empty() ? nullptr : core::anonymous_identity(role));
+	identities_.set_anonymous_role(role);
+	if (former)
+		hub_.end_identities([&](const core::Identity& identity) {
+			return &identity == former.get() ? "the role of clients without a token has changed" : nullptr;
+		});
 }
 
 void Worker::look_for_extension()
@@ -182,7 +238,8 @@ void Worker::begin_serving()
 void Worker::become_ready()
 {
 	set_state(pg::WorkerState::ready, "");
-	pg::log_line(LOG, ("serving database " + web_.database + " on port " + std::to_string(server_->port())).c_str());
+	const int port = server_->port();
+	pg::log_line(LOG, ("serving database " + web_.database + (port ? " on port " + std::to_string(port) : "")).c_str());
 }
 
 void Worker::stop_serving(pg::WorkerState state, const std::string& reason)

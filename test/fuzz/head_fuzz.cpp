@@ -19,7 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size)
 		if (fault->status < 400 || fault->status > 599) abort();
 		return 0;
 	}
-	for (const std::string_view part : {head.method, head.path, head.query, head.host, head.origin, head.authorization})
+	for (const std::string_view part : {head.method, head.path, head.query, head.host, head.origin, head.authorization,
+	                                    std::string_view(head.forwarded_for)})
 		if (part.find('\n') != std::string_view::npos || part.find('\r') != std::string_view::npos) abort();
 	(void)is_websocket_key(head.websocket_key);
 	(void)etag_matches(head.if_none_match, "\"x\"");

@@ -188,6 +188,35 @@ check((PlankClient::http($plank_port, '/plank.js'))[0] == 200, 'the client libra
 check((PlankClient::http($plank_port, '/health'))[0] == 200, 'health');
 check((PlankClient::http($plank_port, '/' . 'x' x 3000))[0] >= 400, 'no such path');
 
+# Tokens: good, of a role that may not be used, forged; renewed, and no longer granted; keys that change.
+script('CREATE ROLE gate; CREATE ROLE team; GRANT team TO gate; GRANT SELECT ON items TO team');
+my $token = sql(q{SELECT plank.sign('{"role": "team", "sub": "7", "deep": [{"a": 1.5}, "x"]}', '1 hour')});
+my ($member, $second, $other, $forger) = map { connect_client() } 1 .. 4;
+$_->send({ type => 'auth', token => $token }) for $member, $second, $second;
+check($member->await('authenticated')->{role} eq 'team', 'a token gives its role');
+$member->subscribe('i', table => 'items');
+$second->await('authenticated') for 1, 2;
+$other->send({ type => 'auth', token => sql(q{SELECT plank.sign('{"role": "postgres"}', '1 hour')}) });
+check($other->await('error')->{code} eq '28000' && $other->close_code == 4001, 'a superuser is refused');
+$forger->send({ type => 'auth', token => substr($token, 0, -3) . 'AAA' });
+check($forger->await('error')->{code} eq '28000' && $forger->close_code == 4001, 'a forged token is refused');
+my $again = sql(q{SELECT plank.sign('{"role": "team", "sub": "8"}', '1 hour')});
+$member->send({ type => 'auth', token => $again });
+check($member->await('unsubscribed')->{code} eq '28000', 'somebody else starts anew');
+$member->await('authenticated');
+script('REVOKE team FROM gate');
+check($member->close_code == 4001 && $second->close_code == 4001, 'what is no longer granted ends');
+for my $keys ('{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}', 'short')
+{
+	open my $out, '>', "$folder/jwt.key" or die "jwt.key: $!";
+	print $out $keys;
+	close $out;
+	wait_for_line($keys eq 'short' ? 'a secret has fewer than 32 bytes' : 'the keys for tokens have been read again');
+}
+script(q{ALTER SYSTEM SET plank.trusted_proxies = '10.0.0.0/8, unix'; ALTER SYSTEM SET plank.ssl_cert_file = '/none'; SELECT pg_reload_conf()});
+wait_for_line('file "/none" cannot be used for TLS: No such file or directory');
+script(q{ALTER SYSTEM RESET plank.ssl_cert_file; SELECT pg_reload_conf()});
+
 # What is taken away.
 script('REVOKE SELECT ON totals FROM web; SELECT plank.untrack(\'odd\'); DROP TABLE parts; SELECT plank.unexpose(\'news\')');
 $clients[7]->send({ type => 'subscribe', id => 't', table => 'totals' });

@@ -115,11 +115,13 @@ std::vector<TestChange> changes_of(Oid oid, const core::Shape& shape)
 core::Record record_of(const TestChange& change, const core::ShapePtr& shape)
 {
 	core::Transaction transaction;
-	core::append_varint(transaction.body, 1);
-	core::append_counted(transaction.body, shape->encode());
-	core::append_record(transaction.body, change.tag, change.content);
+	std::string body;
+	core::append_varint(body, 1);
+	core::append_counted(body, shape->encode());
+	core::append_record(body, change.tag, change.content);
 	core::ShapeCache cache;
-	if (!core::read_body(transaction, cache)) pg::raise(ERRCODE_DATA_CORRUPTED, "capture wrote a faulty record");
+	if (!core::read_body(std::move(body), transaction, cache))
+		pg::raise(ERRCODE_DATA_CORRUPTED, "capture wrote a faulty record");
 
 	core::Record record;
 	record.tag = change.tag;

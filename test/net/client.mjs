@@ -1,6 +1,7 @@
 // A WebSocket client on a raw socket, for the frame-level tests: it sends exactly the bytes it is told to, and reports
 // exactly what came back. No packages.
 import net from 'node:net'
+import tls from 'node:tls'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { spawn } from 'node:child_process'
@@ -45,9 +46,11 @@ export const patience = process.env.NET_SLOW ? 120000 : 30000
 
 // A raw connection: bytes in, bytes out, and whether the peer has ended it.
 export class Raw {
-	static async open(port, host = '127.0.0.1') {
+	// `host` may be the path of a Unix-domain socket; `secure` holds options of tls.connect.
+	static async open(port, host = '127.0.0.1', secure = undefined) {
 		const raw = new Raw()
-		raw.socket = net.connect({ port, host, allowHalfOpen: true, noDelay: true })
+		const target = host.startsWith('/') ? { path: host } : { port, host, noDelay: true }
+		raw.socket = secure ? tls.connect({ ...target, rejectUnauthorized: false, ...secure }) : net.connect({ ...target, allowHalfOpen: true })
 		raw.buffer = Buffer.alloc(0)
 		raw.ended = false
 		raw.waiters = []
@@ -55,7 +58,7 @@ export class Raw {
 		raw.socket.on('end', () => { raw.ended = true; raw.wake() })
 		raw.socket.on('error', () => { raw.ended = true; raw.reset = true; raw.wake() })
 		raw.socket.on('close', () => { raw.ended = true; raw.wake() })
-		await withTimeout(once(raw.socket, 'connect'), patience, 'connect')
+		await withTimeout(once(raw.socket, secure ? 'secureConnect' : 'connect'), patience, 'connect')
 		return raw
 	}
 	wake() { for (const waiter of this.waiters.splice(0)) waiter() }
@@ -100,7 +103,7 @@ export const upgradeRequest = (extra = '', { path = '/', key = 'dGhlIHNhbXBsZSBu
 
 export class WS extends Raw {
 	static async open(port, options = {}) {
-		const raw = await Raw.open(port, options.host)
+		const raw = await Raw.open(port, options.host, options.secure)
 		Object.setPrototypeOf(raw, WS.prototype)
 		raw.send(upgradeRequest(options.headers ?? '', options))
 		raw.answer = await raw.response()

@@ -4,7 +4,8 @@
 //
 // Besides echoing, with --commands: "push N SIZE" makes N shared frames of SIZE bytes and sends them to every client;
 // "throw" throws inside the handler; "close CODE" closes; "drain N SIZE CODE" sends N frames and closes after them;
-// "stats" sends the counters; "listen HOST:PORT ..." listens there instead and sends what failed.
+// "stats" sends the counters; "listen HOST:PORT ..." listens there instead (a path has no port) and sends what failed;
+// "tls CERT KEY" changes the files and sends why not; "peer" sends the client's address.
 #include <uv.h>
 
 #include <cstdio>
@@ -118,6 +119,10 @@ class Echo : public Handler {
 		std::vector<Address> addresses;
 		std::istringstream words(hosts);
 		for (std::string word; words >> word;) {
+			if (word[0] == '/') {
+				addresses.push_back({word, 0});
+				continue;
+			}
 			const size_t colon = word.rfind(':');
 			addresses.push_back({word.substr(0, colon), std::stoi(word.substr(colon + 1))});
 		}
@@ -145,6 +150,13 @@ class Echo : public Handler {
 			connection.close(static_cast<CloseCode>(code), "asked for");
 		} else if (line.starts_with("listen ")) {
 			push(connection, Frame::make(listen(line.substr(7))));
+		} else if (line.starts_with("tls")) {
+			std::istringstream words(line.substr(3));
+			std::string certificate, key;
+			words >> certificate >> key;
+			push(connection, Frame::make("tls: " + server->set_tls(certificate, key)));
+		} else if (line == "peer") {
+			push(connection, Frame::make("peer " + std::string(connection.peer())));
 		} else if (line == "throw") {
 			throw std::runtime_error("thrown on demand");
 		} else if (line == "stats") {
@@ -183,7 +195,7 @@ int main(int argc, char** argv)
 	limits.websocket_path.clear();
 	Echo echo;
 	long port = 0, value = 0;
-	std::string host = "localhost";
+	std::string host = "localhost", certificate, key, proxies;
 	for (int i = 1; i < argc; i++) {
 		const char* a = argv[i];
 		if (option(a, "--max-connections", value))
@@ -200,6 +212,14 @@ int main(int argc, char** argv)
 			limits.handshake_timeout_ms = static_cast<int>(value);
 		else if (option(a, "--message-timeout", value))
 			limits.message_timeout_ms = static_cast<int>(value);
+		else if (option(a, "--connection-rate", value))
+			limits.connection_rate = static_cast<int>(value);
+		else if (strncmp(a, "--cert=", 7) == 0)
+			certificate = a + 7;
+		else if (strncmp(a, "--key=", 6) == 0)
+			key = a + 6;
+		else if (strncmp(a, "--proxies=", 10) == 0)
+			proxies = a + 10;
 		else if (strcmp(a, "--no-binary") == 0)
 			limits.accept_binary = false;
 		else if (strcmp(a, "--commands") == 0)
@@ -219,6 +239,13 @@ int main(int argc, char** argv)
 	uv_loop_init(&loop);
 	echo.server = Server::create(&loop, echo, limits);
 	if (!echo.server) return 1;
+	for (const std::string& entry : echo.server->set_trusted_proxies(proxies))
+		fprintf(stderr, "not an address: %s\n", entry.c_str());
+	const std::string untrusted = echo.server->set_tls(certificate, key);
+	if (!untrusted.empty()) {
+		fprintf(stderr, "%s\n", untrusted.c_str());
+		return 1;
+	}
 	for (const std::string& failure : echo.server->listen({{host, static_cast<int>(port)}}, false))
 		fprintf(stderr, "%s\n", failure.c_str());
 	if (echo.server->port() == 0) return 1;

@@ -148,6 +148,12 @@ describe('upgrades', () => {
 		assert.equal(ws.answer.headers['sec-websocket-extensions'], undefined)
 		ws.destroy()
 	})
+	test('TLS on a port without it is answered at once', async () => {
+		const raw = await Raw.open(echo.port)
+		raw.send(Buffer.from([0x16, 3, 1, 0x02, 0x00, 1, 0, 1, 0xfc, 3, 3]))
+		assert.equal((await raw.response()).status, 400)
+		await raw.end(2000)
+	})
 	test('a query is not part of the path', async () => (await WS.open(echo.port, { path: '/ws?access_token=x' })).destroy())
 	test('header names and tokens in any case', async () => {
 		const raw = await Raw.open(echo.port)

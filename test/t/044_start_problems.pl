@@ -63,6 +63,23 @@ ok($client->is_open, 'an address that is not there costs no client');
 ok($node->client, 'and the others are served');
 $node->stop;
 
+# A port that is meant to speak TLS must not speak anything else: it is not listened on until the files can be used.
+my ($certificate, $key) = map { $node->basedir . "/tls.$_" } qw(crt key);
+$node->append_conf('postgresql.conf', "plank.listen_addresses = '127.0.0.1'\nplank.ssl_cert_file = '$certificate'\nplank.ssl_key_file = '$key'");
+$mark = $node->log_mark;
+$node->start;
+$node->wait_for_line(qr/WARNING: .*tls\.crt" cannot be used for TLS: No such file or directory\n.*DETAIL: .*not listened on.*\n.*HINT: .*plank\.ssl_cert_file/, $mark);
+ok(!IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $node->plank_port), 'nobody listens');
+system('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=plank',
+	'-keyout', $key, '-out', $certificate) == 0 or die 'openssl';
+chmod 0600, $key;
+is($node->safe_psql('postgres', q{SELECT plank.wait_until_ready('20s')}), 't', 'and it is served when they can be used, without a reload');
+my $plain = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $node->plank_port) or die "port: $!";
+print $plain "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
+like(join('', <$plain>), qr{^HTTP/1\.1 400 .*speaks TLS}s, 'by TLS only');
+$node->stop;
+$node->adjust_conf('postgresql.conf', $_, undef) for qw(plank.ssl_cert_file plank.ssl_key_file);
+
 # More workers than the server has places for.
 $node->append_conf('postgresql.conf', "max_worker_processes = 1\nplank.listen_addresses = '127.0.0.1'");
 $mark = $node->log_mark;

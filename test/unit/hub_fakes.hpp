@@ -245,7 +245,8 @@ class HubFixture : public testing::Test {
 	{
 		clients.push_back(std::make_unique<Client>());
 		Client& client = *clients.back();
-		client.session = &hub.open(client.link, "s" + std::to_string(clients.size()), role);
+		client.session = &hub.open(client.link, "s" + std::to_string(clients.size()),
+		                           role.empty() ? nullptr : core::anonymous_identity(role));
 		read(client);
 		return client;
 	}

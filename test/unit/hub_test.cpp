@@ -332,7 +332,7 @@ TEST_F(Hub, ARoleThatEndsTakesItsSessionsWithIt)
 	read(web);
 	read(app);
 	deliver_row(10, items);
-	hub.end_role("web", "gone");
+	hub.end_identities([](const Identity& identity) { return identity.role == "web" ? "gone" : nullptr; });
 	hub.begin_turn(std::chrono::steady_clock::time_point::min());
 	deliver_row(11, items);
 	EXPECT_EQ(web.link.closed, 4001);

@@ -66,23 +66,17 @@ TEST(Request, UnknownFieldsAndNullsAreIgnored)
 	EXPECT_EQ(request.events, kAllOps);
 }
 
-TEST(Request, WhatThisVersionDoesNotDoIsRefusedAsNotSupported)
-{
-	EXPECT_EQ(bad(R"({"type":"auth","token":"x.y.z"})"), "0A000 ");
-	EXPECT_EQ(bad(R"({"type":"auth","id":"q","token":"x.y.z"})"), "0A000 q");
-	good(R"({"type":"subscribe","id":"a","table":"t","snapshot":false})");
-}
-
 TEST(Request, TablesHaveConditionsColumnsAndSnapshots)
 {
-	const Request request = good(
-	    R"({"type":"subscribe","id":"a","table":"t","where":"x < 1","columns":["b","a","b"],"snapshot":true})");
+	const Request request =
+	    good(R"({"type":"subscribe","id":"a","table":"t","where":"x < 1","columns":["b","a","b"],"snapshot":true})");
 	EXPECT_EQ(request.where, "x < 1");
 	EXPECT_EQ(request.columns, (std::vector<std::string>{"a", "b"}));
 	EXPECT_TRUE(request.snapshot && request.some_columns);
 	EXPECT_TRUE(good(R"({"type":"subscribe","id":"a","table":"t","columns":[]})").some_columns);
-	for (const char* wrong : {R"("where":7)", R"("where":"")", R"("columns":"a")", R"("columns":[1])", R"("columns":[""])",
-	                          R"("snapshot":"yes")"})
+	EXPECT_FALSE(good(R"({"type":"subscribe","id":"a","table":"t","snapshot":false})").snapshot);
+	for (const char* wrong : {R"("where":7)", R"("where":"")", R"("columns":"a")", R"("columns":[1])",
+	                          R"("columns":[""])", R"("snapshot":"yes")"})
 		EXPECT_EQ(bad(std::string(R"({"type":"subscribe","id":"a","table":"t",)") + wrong + "}"), "22023 a") << wrong;
 	for (const char* wrong : {R"("where":"x")", R"("columns":["a"])", R"("snapshot":true)"})
 		EXPECT_EQ(bad(std::string(R"({"type":"subscribe","id":"a","channel":"c",)") + wrong + "}"), "22023 a") << wrong;
@@ -151,6 +145,9 @@ TEST(Request, WrongFieldsAreBadArgumentsAndKeepTheId)
 		EXPECT_EQ(bad(std::string(R"({"type":"subscribe","id":"a",)") + fields + "}"), "22023 a") << fields;
 	EXPECT_EQ(bad(R"({"type":"auth"})"), "22023 ");
 	EXPECT_EQ(bad(R"({"type":"auth","token":7})"), "22023 ");
+	EXPECT_EQ(bad(R"({"type":"auth","token":""})"), "22023 ");
+	EXPECT_EQ(bad(R"({"type":"auth","id":"q","token":")" + std::string(16 * 1024 + 1, 'x') + "\"}"), "22023 q");
+	EXPECT_EQ(good(R"({"type":"auth","id":"q","token":"x.y.z"})").token, "x.y.z");
 }
 
 // Requests wait in memory, many for each client: none may be as large as a message may be.

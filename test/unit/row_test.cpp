@@ -57,14 +57,15 @@ struct Change {
 
 	Change(const Shape& shape, Tag tag, const std::string& content)
 	{
-		append_varint(transaction.body, 1);
-		append_counted(transaction.body, shape.encode());
-		append_record(transaction.body, tag, content);
+		std::string body;
+		append_varint(body, 1);
+		append_counted(body, shape.encode());
+		append_record(body, tag, content);
 		ShapeCache cache;
-		taken = read_body(transaction, cache);
+		taken = read_body(std::move(body), transaction, cache);
 		if (!taken) return;
-		Reader reader(transaction.records());
-		next_record(reader, record);
+		RecordReader reader(transaction.body);
+		reader.next(record);
 	}
 	Row row() const
 	{
