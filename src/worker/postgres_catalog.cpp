@@ -106,6 +106,24 @@ core::ShapePtr make_shape(const pg::TableDescription& description, const std::st
 	return shape;
 }
 
+// Columns that the role may read and that the description leaves out.
+static std::vector<std::string> other_columns(Relation relation, Oid role, const pg::TableDescription& description)
+{
+	std::vector<std::string> names;
+	const TupleDesc columns = RelationGetDescr(relation);
+	if (static_cast<size_t>(columns->natts) == description.columns.size()) return names;
+	const bool all = pg::may_select_table(RelationGetRelid(relation), role);
+	for (int i = 0; i < columns->natts; ++i) {
+		const FormData_pg_attribute& column = *TupleDescAttr(columns, i);
+		const bool captured = std::any_of(description.columns.begin(), description.columns.end(),
+		                                  [&](const auto& other) { return other.number == column.attnum; });
+		if (column.attisdropped || captured) continue;
+		if (all || pg::may_select_column(RelationGetRelid(relation), column.attnum, role))
+			names.push_back(pg::to_utf8(NameStr(column.attname)));
+	}
+	return names;
+}
+
 void PostgresCatalog::begin()
 {
 	if (!pg::in_unit()) pg::begin_unit(kActivity);
@@ -195,6 +213,7 @@ core::TableAnswer PostgresCatalog::look(Oid role, Oid relation)
 		answer.access = core::Access::row_security;
 		return answer;
 	}
+	answer.uncaptured = other_columns(opened.get(), role, description);
 	core::ShapePtr shape = make_shape(description, tracking.notify);
 	if (shapes_.size() > 4096) shapes_.clear();
 	answer.shape = shapes_.try_emplace(shape->identity, shape).first->second;
