@@ -14,7 +14,7 @@ namespace plank::core {
 namespace {
 
 constexpr const char* kLost =
-    "the transaction was too large for plank.notify_limit, or the notification queue too full";
+    "the transaction was too large for plank.notify_limit or plank.spill_size, or the notification queue too full";
 constexpr auto kLookAtSpill = std::chrono::seconds(1);
 
 // Each table once, in order; one for all tables stands for the rest.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "core/append_file.hpp"
+
 namespace plank::core {
 
 namespace {
@@ -73,6 +75,20 @@ void TransactionLog::drop_before(uint64_t entry) noexcept
 		drop_first();
 }
 
+// The same body in a file of its own; nothing when there is no room.
+std::optional<Body> TransactionLog::on_disk(const Body& body, std::string& error) const
+{
+	const std::unique_ptr<AppendFile> file = AppendFile::create(limits_.directory, error);
+	if (!file) return std::nullopt;
+	for (const Body::Piece& piece : body.pieces())
+		if (!file->append(piece.bytes, error)) return std::nullopt;
+	const auto mapping = file->map(error);
+	if (!mapping) return std::nullopt;
+	Body moved;
+	moved.add_mapped(mapping, mapping->bytes());
+	return moved;
+}
+
 uint64_t TransactionLog::first_after(uint64_t place) const noexcept
 {
 	auto entry = std::lower_bound(entries_.begin(), entries_.end(), place,
@@ -100,11 +116,9 @@ uint64_t TransactionLog::trim(uint64_t needed, std::string& error)
 		LogEntry& entry = entries_[spill_next_ - first_];
 		if (entry.mapped || entry.body().size() < kSmallest) continue;
 		if (spilled_ + entry.body().size() > limits_.spill) break;
-		const std::shared_ptr<const SpillFile> file = SpillFile::write(limits_.directory, entry.body(), error);
-		if (!file) break;
-		Body moved;
-		moved.add_mapped(file, file->bytes());
-		entry.transaction.body = std::move(moved);
+		std::optional<Body> moved = on_disk(entry.body(), error);
+		if (!moved) break;
+		entry.transaction.body = *std::move(moved);
 		memory_ -= entry.memory;
 		entry.memory = memory_of(entry);
 		memory_ += entry.memory;

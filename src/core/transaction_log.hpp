@@ -19,7 +19,6 @@
 
 #include "core/evaluator.hpp"
 #include "core/record.hpp"
-#include "core/spill.hpp"
 
 namespace plank::core {
 
@@ -108,6 +107,7 @@ class TransactionLog {
 	bool over_limits() const noexcept { return memory_ > std::max(trim_at_, limits_.memory); }
 
  private:
+	std::optional<Body> on_disk(const Body& body, std::string& error) const;
 	void drop_first() noexcept;
 
 	Limits limits_;

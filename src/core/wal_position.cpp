@@ -89,6 +89,7 @@ std::string WalPosition::text() const
 	append_varint(bytes, xid);
 	append_varint(bytes, fold(time));
 	append_varint(bytes, end - restart);
+	append_varint(bytes, database);
 	append_varint(bytes, check_sum(bytes));
 	std::string out(1, kFormat);
 	append_base64(out, bytes);
@@ -109,12 +110,14 @@ std::optional<WalPosition> WalPosition::read(std::string_view text)
 	const uint64_t xid = reader.varint();
 	position.time = unfold(reader.varint());
 	const uint64_t distance = reader.varint();
+	const uint64_t database = reader.varint();
 	const uint32_t sum = check_sum(std::string_view(bytes.data(), static_cast<size_t>(reader.at() - bytes.data())));
 	if (reader.varint() != sum || !reader.ok() || !reader.done()) return std::nullopt;
-	if (timeline > UINT32_MAX || xid > UINT32_MAX || position.end == 0 || distance > position.end) return std::nullopt;
+	if (timeline > UINT32_MAX || xid > UINT32_MAX || database > UINT32_MAX || position.end == 0 || distance > position.end) return std::nullopt;
 	position.timeline = static_cast<uint32_t>(timeline);
 	position.xid = static_cast<uint32_t>(xid);
 	position.restart = position.end - distance;
+	position.database = static_cast<uint32_t>(database);
 	// One spelling for each.
 	if (position.text() != text) return std::nullopt;
 	return position;

@@ -22,6 +22,7 @@ struct WalPosition {
 	uint32_t xid = 0;             // of the transaction that it commits
 	int64_t time = 0;             // of the commit
 	uint64_t restart = 0;         // from here every transaction that was not delivered by then can be read whole
+	uint32_t database = 0;        // whose changes were delivered: the WAL holds those of all
 
 	bool operator==(const WalPosition&) const = default;
 	explicit operator bool() const noexcept { return end != 0; }

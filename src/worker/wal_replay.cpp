@@ -39,6 +39,7 @@ core::Found WalReplay::find(std::string_view text, const core::TransactionLog& l
 	const auto lost = [](const char* reason) { return core::Found{Kind::lost, 0, reason}; };
 	const std::optional<core::WalPosition> position = core::WalPosition::read(text);
 	if (!position) return {Kind::malformed, 0, ""};
+	if (position->database != MyDatabaseId) return lost("the position is from another database");
 	if (stream_.has_told(*position) && position->end >= log.complete_from())
 		return {Kind::in_log, log.first_after(position->end), ""};
 	switch (stream_.history().judge(position->system, position->timeline, position->timeline_began, position->end,

@@ -9,13 +9,13 @@ core::WalPosition WalStream::position_of(const CommitPoint& point, uint64_t rest
 {
 	const pg::WalHistory::Timeline timeline = history_.timeline_of(point.begin);
 	return {pg::system_identifier(),       timeline.id, timeline.began, point.end, point.xid, point.time,
-	        std::min(point.begin, restart)};
+	        std::min(point.begin, restart), MyDatabaseId};
 }
 
 core::WalPosition WalStream::position_of_place(uint64_t place)
 {
 	const pg::WalHistory::Timeline timeline = history_.timeline_of(place);
-	return {pg::system_identifier(), timeline.id, timeline.began, place, 0, 0, place};
+	return {pg::system_identifier(), timeline.id, timeline.began, place, 0, 0, place, MyDatabaseId};
 }
 
 void WalStream::told(const core::WalPosition& position)
