@@ -12,6 +12,7 @@ import type {
 	WelcomeMessage,
 } from './protocol.js';
 import { Requests } from './requests.js';
+import { LiveRows, type RowsOptions } from './rows.js';
 import { Subscription, type Wanted } from './subscription.js';
 import { Assembler, type Transaction } from './transaction.js';
 import { Channel, Table, Watch, type ChannelEvents, type TableEvents } from './watch.js';
@@ -84,12 +85,24 @@ export class Plank extends Emitter<PlankEvents> {
 	}
 
 	/** A table by its SQL name (`items`, `sales.orders`, `"My Table"`). Nothing is sent before the first listener. */
-	table(name: string, options: TableOptions = {}): Table {
-		const { since = null, ...rest } = options;
+	table(name: string, options: TableOptions & RowsOptions = {}): Table {
+		const { since = null, orderBy, limit, maxRows, ...rest } = options;
 		const wanted: Wanted = { table: name, ...rest };
 		if (wanted.numbers === undefined && this.#numbers === 'text') wanted.numbers = 'text';
 		if (wanted.numbers === 'json') delete wanted.numbers;
-		return new Table(() => this.#join<TableEvents>(wanted, since));
+		return new Table(() => this.#join<TableEvents>(wanted, since), (listener) => {
+			if (since !== null || wanted.events !== undefined) {
+				throw new PlankError({
+					code: Code.invalidArgument, message: `rows cannot be had with "${since === null ? 'events' : 'since'}"`,
+				});
+			}
+			return new LiveRows<unknown>({
+				join: () => this.#join<TableEvents>({ ...wanted, snapshot: true }, null, true),
+				numbers: wanted.numbers ?? 'json',
+				threw: (error) => this.#threw(error),
+				unheard: (error) => this.#unheard(error),
+			}, { ...(orderBy !== undefined && { orderBy }), ...(limit !== undefined && { limit }), ...(maxRows !== undefined && { maxRows }) }, listener);
+		});
 	}
 
 	/** A channel that the database exposes. */
@@ -120,7 +133,7 @@ export class Plank extends Emitter<PlankEvents> {
 		this.#connection.close('closed by the application');
 	}
 
-	#join<Events extends TableEvents | ChannelEvents>(wanted: Wanted, since: string | null): Watch<Events> {
+	#join<Events extends TableEvents | ChannelEvents>(wanted: Wanted, since: string | null, quiet = false): Watch<Events> {
 		const watch = new Watch<Events>((error) => this.#threw(error));
 		if (this.state === 'closed') {
 			const error = new PlankError({ code: Code.connectionClosed, message: 'the connection is closed' });
@@ -133,7 +146,7 @@ export class Plank extends Emitter<PlankEvents> {
 				abandoned: (which) => this.#leave(which),
 				unheard: (error) => this.#unheard(error),
 				renewsToken: this.#renewsToken,
-			}, since);
+			}, since, quiet);
 			this.#subscriptions.add(subscription);
 			this.#send(subscription);
 		}
@@ -227,7 +240,8 @@ export class Plank extends Emitter<PlankEvents> {
 		if (assembled === null) return;
 		const { transaction, ids, catchup } = assembled;
 		const seen = transaction.changes.filter((_, i) => ids[i]?.some((id) => this.#byId.has(id)));
-		if (seen.length > 0) this.emit('transaction', { ...transaction, changes: seen });
+		const silent = catchup !== null && this.#byId.get(catchup)?.quiet === true;
+		if (seen.length > 0 && !silent) this.emit('transaction', { ...transaction, changes: seen });
 		const named = new Set<string>();
 		transaction.changes.forEach((change, i) => {
 			for (const id of ids[i] ?? []) {
