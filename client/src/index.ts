@@ -18,7 +18,7 @@ export { LiveRows } from './rows.js';
 export type { LiveOptions, RowsEvents, RowsInfo, RowsListener, RowsOptions, RowsState } from './rows.js';
 export { parseFrame } from './protocol.js';
 export type {
-	ChannelOptions, ClientMessage, Column, Json, Numbers, Operation, Row, ServerMessage, TableInfo, TableOptions,
+	AuthenticatedMessage, ChannelOptions, ClientMessage, Column, Json, Numbers, Operation, Row, ServerMessage, TableInfo, TableOptions,
 	TransactionMessage, WelcomeMessage,
 } from './protocol.js';
 export type { WebSocketConstructor, WebSocketLike } from './socket.js';

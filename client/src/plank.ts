@@ -8,7 +8,7 @@ import {
 import { Code, PlankError } from './errors.js';
 import { Emitter, throwLater } from './events.js';
 import type {
-	ChannelOptions, ErrorMessage, Numbers, ServerMessage, TableInfo, TableOptions, TransactionMessage, UnsubscribedMessage,
+	AuthenticatedMessage, ChannelOptions, ErrorMessage, Numbers, ServerMessage, TableInfo, TableOptions, TransactionMessage, UnsubscribedMessage,
 	WelcomeMessage,
 } from './protocol.js';
 import { Requests } from './requests.js';
@@ -29,6 +29,8 @@ export interface PlankEvents {
 	welcome: WelcomeMessage;
 	/** A whole transaction, before its changes go to the handles. */
 	transaction: Transaction;
+	/** The server has taken another token. */
+	authenticated: AuthenticatedMessage;
 	/** What no handle has heard: errors of the server, and exceptions of listeners. */
 	error: unknown;
 }
@@ -79,7 +81,7 @@ export class Plank extends Emitter<PlankEvents> {
 		return this.#connection.status;
 	}
 
-	/** The server's greeting on the present connection. */
+	/** The server's greeting on the present connection, with the role as it is now. */
 	get welcome(): WelcomeMessage | null {
 		return this.#welcome;
 	}
@@ -208,6 +210,12 @@ export class Plank extends Emitter<PlankEvents> {
 				this.#welcome = message;
 				this.emit('welcome', message);
 				return;
+			case 'authenticated':
+				if (this.#welcome !== null) this.#welcome = { ...this.#welcome, role: message.role };
+				// What another role or other claims have ended.
+				for (const subscription of this.#subscriptions) if (subscription.id === null) this.#send(subscription);
+				this.emit('authenticated', message);
+				return;
 			case 'subscribed':
 				this.#byId.get(message.id)?.subscribed(message);
 				return;
@@ -259,10 +267,16 @@ export class Plank extends Emitter<PlankEvents> {
 		const subscription = this.#byId.get(message.id);
 		// Those that the application ended are forgotten already.
 		if (subscription === undefined) return;
-		this.#forget(subscription);
 		const { code, message: text, detail, hint } = message;
 		const reason = text ?? 'the server ended the subscription';
-		subscription.end(new PlankError({ code: code ?? Code.connectionClosed, message: reason, detail, hint }));
+		const error = new PlankError({ code: code ?? Code.connectionClosed, message: reason, detail, hint });
+		if (code === Code.notAuthenticated && this.#renewsToken) {
+			this.#byId.delete(message.id);
+			subscription.suspended(error);
+			return;
+		}
+		this.#forget(subscription);
+		subscription.end(error);
 	}
 
 	#error(message: ErrorMessage): void {

@@ -202,6 +202,14 @@ export class Subscription {
 		this.#each((watch) => watch.interrupted());
 	}
 
+	/** Ended by the server for want of a good token; subscribed again with the next. What was held is void. */
+	suspended(error: PlankError): void {
+		this.lost(error);
+		this.#gap = `${error.message}; changes in between were not received`;
+		this.#progress.forget();
+		this.#tellPosition();
+	}
+
 	/** Ended by the server: nothing is left to come back to. */
 	end(error: PlankError): void {
 		this.#progress.forget();
