@@ -49,14 +49,22 @@ async function buildLibrary() {
 		'--declaration', '--emitDeclarationOnly', '--outDir', types,
 	], { stdio: 'inherit' });
 	write('plank.d.ts', bundleDeclarations(`${types}/src`));
+
+	write('react.js', banner.replace('the client of plank.v1', 'live rows in React') + (await bundle('react/use-table.ts', { external: ['react'] })));
+	write('react.d.ts', readFileSync(`${types}/react/use-table.d.ts`, 'utf8').replace(`'plank-client'`, `'./plank.js'`));
 	rmSync(types, { recursive: true });
 
 	const { name, description, license, engines } = JSON.parse(readFileSync(at('package.json'), 'utf8'));
 	const manifest = {
 		name, version, description, license, engines, type: 'module',
-		exports: { '.': { types: './plank.d.ts', default: './plank.js' } }, types: './plank.d.ts',
-		files: ['plank.js', 'plank.d.ts'],
-		peerDependencies: { ws: '>=8' }, peerDependenciesMeta: { ws: { optional: true } },
+		exports: {
+			'.': { types: './plank.d.ts', default: './plank.js' },
+			'./react': { types: './react.d.ts', default: './react.js' },
+		},
+		types: './plank.d.ts',
+		files: ['plank.js', 'plank.d.ts', 'react.js', 'react.d.ts'],
+		peerDependencies: { react: '>=18', ws: '>=8' },
+		peerDependenciesMeta: { react: { optional: true }, ws: { optional: true } },
 	};
 	write('package.json', `${JSON.stringify(manifest, null, '\t')}\n`);
 }

@@ -12,8 +12,8 @@ import type {
 export interface ApplicableChange {
 	op: Operation | 'message';
 	key?: Row | null;
-	new?: Row;
-	old?: Row;
+	new?: Row | null;
+	old?: Row | null;
 }
 
 export interface MirrorOptions {
@@ -113,7 +113,7 @@ export class Mirror {
 		this.#progress.lost();
 	}
 
-	subscribed(message: Pick<SubscribedMessage, 'key' | 'columns' | 'position'> & { resumed?: boolean | null }): void {
+	subscribed(message: Pick<SubscribedMessage, 'key' | 'columns'> & { position?: string | null; resumed?: boolean | null }): void {
 		const key = message.key ?? null;
 		const columns = message.columns ?? [];
 		if (this.#begun || (message.resumed === true && this.#columns !== null)) {
@@ -158,10 +158,10 @@ export class Mirror {
 	change(change: ApplicableChange): void {
 		switch (change.op) {
 			case 'insert':
-				if (change.new !== undefined) this.#add(change.new);
+				if (change.new) this.#add(change.new);
 				return;
 			case 'update':
-				if (change.new !== undefined) this.#update(change.old, change.new);
+				if (change.new) this.#update(change.old ?? undefined, change.new);
 				return;
 			case 'delete':
 				if (this.#key === null) this.#take(change.old ?? {});

@@ -4,6 +4,7 @@
 import { Backoff } from './backoff.js';
 import { Code, PlankError } from './errors.js';
 import { parseFrame, type ClientMessage, type ServerMessage } from './protocol.js';
+import { expiryOf, renewalDelay } from './token.js';
 import { findWebSocket, socketUrl, subprotocols, type WebSocketConstructor, type WebSocketLike } from './socket.js';
 
 export type ConnectionState = 'connecting' | 'open' | 'reconnecting' | 'closed';
@@ -84,6 +85,10 @@ export class Connection {
 	#retryTimer: unknown;
 	#watchTimer: unknown;
 	#stableTimer: unknown;
+	#renewTimer: unknown;
+	// What the server has said of the token on this connection: the reason for the 4001 that follows.
+	#tokenError: PlankError | null = null;
+	#tokenSent = false;
 
 	constructor(url: string | URL, options: ConnectionOptions, hooks: ConnectionHooks) {
 		this.#url = socketUrl(url);
@@ -136,11 +141,12 @@ export class Connection {
 		const { state, reason, closeCode } = this.#status;
 		if (state === 'reconnecting') this.#setStatus(state, reason, closeCode, null);
 		let socket: WebSocketLike;
+		let token: string | null;
 		try {
 			// The owner's constructor has returned before the first hook is called.
 			await null;
 			if (attempt !== this.#attempt) return;
-			const token = typeof this.#token === 'function' ? await this.#token() : this.#token;
+			token = typeof this.#token === 'function' ? await this.#token() : this.#token;
 			const WebSocket = await findWebSocket(this.#injected);
 			if (attempt !== this.#attempt) return;
 			socket = new WebSocket(this.#url, subprotocols(token));
@@ -149,6 +155,9 @@ export class Connection {
 			return;
 		}
 		this.#socket = socket;
+		this.#tokenError = null;
+		this.#tokenSent = token !== null && token !== '';
+		if (token !== null) this.#renewBefore(expiryOf(token));
 		const current = (): boolean => this.#socket === socket;
 		socket.onopen = () => {
 			if (current()) this.#hooks.opened();
@@ -183,12 +192,6 @@ export class Connection {
 
 	#received(data: unknown, current: () => boolean): void {
 		this.#heardAt = this.#clock.now();
-		if (this.#status.state !== 'open') {
-			this.#clock.clearTimeout(this.#watchTimer);
-			this.#watch(IDLE_MS);
-			this.#stableTimer = this.#clock.setTimeout(() => this.#backoff.reset(), STABLE_MS);
-			this.#setStatus('open', null, null, null);
-		}
 		let messages: ServerMessage[];
 		try {
 			messages = parseFrame(data);
@@ -201,8 +204,50 @@ export class Connection {
 		}
 		for (const message of messages) {
 			if (!current()) return;
-			this.#hooks.message(message);
+			this.#look(message);
+			if (current()) this.#hooks.message(message);
 		}
+	}
+
+	// A server that takes a token says so with the role; what it thinks of a bad one comes right after a `welcome` without.
+	#look(message: ServerMessage): void {
+		const { type } = message;
+		if (type === 'error' && message.code === Code.notAuthenticated && (message.id === null || message.id === undefined)) {
+			this.#tokenError = new PlankError(message);
+		} else if (type === 'authenticated') {
+			this.#tokenError = null;
+			this.#renewBefore(Date.parse(message.expires_at));
+		}
+		const refused = this.#tokenError !== null || (type === 'welcome' && message.role === null && this.#tokenSent);
+		if (this.#status.state === 'open' || refused) return;
+		this.#clock.clearTimeout(this.#watchTimer);
+		this.#watch(IDLE_MS);
+		this.#stableTimer = this.#clock.setTimeout(() => this.#backoff.reset(), STABLE_MS);
+		this.#setStatus('open', null, null, null);
+	}
+
+	#renewBefore(expiry: number | null): void {
+		this.#clock.clearTimeout(this.#renewTimer);
+		const delay = typeof this.#token !== 'function' || expiry === null || Number.isNaN(expiry) ? null : renewalDelay(expiry, Date.now());
+		if (delay !== null) this.#renewTimer = this.#clock.setTimeout(() => void this.#renew(expiry), delay);
+	}
+
+	// When it fails the former token goes on being good for a while: it is tried again until that ends.
+	async #renew(expiry: number | null): Promise<void> {
+		const attempt = this.#attempt;
+		try {
+			const token = typeof this.#token === 'function' ? await this.#token() : null;
+			if (attempt !== this.#attempt) return;
+			if (token !== null && token !== '') {
+				subprotocols(token);
+				expiry = expiryOf(token) ?? expiry;
+				this.send({ type: 'auth', token });
+			}
+		} catch (cause) {
+			if (attempt !== this.#attempt) return;
+			this.#hooks.problem(new PlankError({ code: Code.notAuthenticated, message: `the token was not renewed: ${messageOf(cause)}`, cause }));
+		}
+		this.#renewBefore(expiry);
 	}
 
 	// Browsers do not show the server's pings. One timer, looked at when it fires: nothing is done per frame.
@@ -236,7 +281,9 @@ export class Connection {
 		const known = closeReasons[code] ?? 'the server closed the connection';
 		let message = text === '' ? known : `${known}: ${text}`;
 		if (text === '' && code === 1006 && this.#failure) message = `${known}: ${this.#failure}`;
-		const error = new PlankError({ code: code === 4001 ? Code.notAuthenticated : Code.connectionLost, message });
+		const told = code === 4001 ? this.#tokenError : null;
+		if (told !== null) message = told.message;
+		const error = told ?? new PlankError({ code: code === 4001 ? Code.notAuthenticated : Code.connectionLost, message });
 		if (code === 4001 && typeof this.#token !== 'function') {
 			this.#detach();
 			this.#hooks.lost(error, true);
@@ -260,7 +307,7 @@ export class Connection {
 		const socket = this.#socket;
 		this.#socket = null;
 		this.#attempt += 1;
-		for (const timer of [this.#retryTimer, this.#watchTimer, this.#stableTimer]) this.#clock.clearTimeout(timer);
+		for (const timer of [this.#retryTimer, this.#watchTimer, this.#stableTimer, this.#renewTimer]) this.#clock.clearTimeout(timer);
 		return socket;
 	}
 

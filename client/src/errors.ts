@@ -9,6 +9,7 @@ export const Code = {
 	invalidArgument: '22023',
 	notSupported: '0A000',
 	notAuthenticated: '28000',
+	limitReached: '53400',
 } as const;
 
 export interface ErrorParts {

@@ -13,9 +13,12 @@ export { Mirror } from './apply.js';
 export type { ApplicableChange, MirrorOptions } from './apply.js';
 export type { Clock, ConnectionOptions, ConnectionState, ConnectionStatus, Token } from './connection.js';
 export type { Listener } from './events.js';
+export type { OrderBy } from './order.js';
+export { LiveRows } from './rows.js';
+export type { LiveOptions, RowsEvents, RowsInfo, RowsListener, RowsOptions, RowsState } from './rows.js';
 export { parseFrame } from './protocol.js';
 export type {
-	ChannelOptions, ClientMessage, Column, Json, Numbers, Operation, Row, ServerMessage, TableInfo, TableOptions,
+	AuthenticatedMessage, ChannelOptions, ClientMessage, Column, Json, Numbers, Operation, Row, ServerMessage, TableInfo, TableOptions,
 	TransactionMessage, WelcomeMessage,
 } from './protocol.js';
 export type { WebSocketConstructor, WebSocketLike } from './socket.js';

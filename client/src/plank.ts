@@ -8,10 +8,11 @@ import {
 import { Code, PlankError } from './errors.js';
 import { Emitter, throwLater } from './events.js';
 import type {
-	ChannelOptions, ErrorMessage, Numbers, ServerMessage, TableInfo, TableOptions, TransactionMessage, UnsubscribedMessage,
+	AuthenticatedMessage, ChannelOptions, ErrorMessage, Numbers, ServerMessage, TableInfo, TableOptions, TransactionMessage, UnsubscribedMessage,
 	WelcomeMessage,
 } from './protocol.js';
 import { Requests } from './requests.js';
+import { LiveRows, type RowsOptions } from './rows.js';
 import { Subscription, type Wanted } from './subscription.js';
 import { Assembler, type Transaction } from './transaction.js';
 import { Channel, Table, Watch, type ChannelEvents, type TableEvents } from './watch.js';
@@ -28,6 +29,8 @@ export interface PlankEvents {
 	welcome: WelcomeMessage;
 	/** A whole transaction, before its changes go to the handles. */
 	transaction: Transaction;
+	/** The server has taken another token. */
+	authenticated: AuthenticatedMessage;
 	/** What no handle has heard: errors of the server, and exceptions of listeners. */
 	error: unknown;
 }
@@ -78,18 +81,30 @@ export class Plank extends Emitter<PlankEvents> {
 		return this.#connection.status;
 	}
 
-	/** The server's greeting on the present connection. */
+	/** The server's greeting on the present connection, with the role as it is now. */
 	get welcome(): WelcomeMessage | null {
 		return this.#welcome;
 	}
 
 	/** A table by its SQL name (`items`, `sales.orders`, `"My Table"`). Nothing is sent before the first listener. */
-	table(name: string, options: TableOptions = {}): Table {
-		const { since = null, ...rest } = options;
+	table(name: string, options: TableOptions & RowsOptions = {}): Table {
+		const { since = null, orderBy, limit, maxRows, ...rest } = options;
 		const wanted: Wanted = { table: name, ...rest };
 		if (wanted.numbers === undefined && this.#numbers === 'text') wanted.numbers = 'text';
 		if (wanted.numbers === 'json') delete wanted.numbers;
-		return new Table(() => this.#join<TableEvents>(wanted, since));
+		return new Table(() => this.#join<TableEvents>(wanted, since), (listener) => {
+			if (since !== null || wanted.events !== undefined) {
+				throw new PlankError({
+					code: Code.invalidArgument, message: `rows cannot be had with "${since === null ? 'events' : 'since'}"`,
+				});
+			}
+			return new LiveRows<unknown>({
+				join: () => this.#join<TableEvents>({ ...wanted, snapshot: true }, null, true),
+				numbers: wanted.numbers ?? 'json',
+				threw: (error) => this.#threw(error),
+				unheard: (error) => this.#unheard(error),
+			}, { ...(orderBy !== undefined && { orderBy }), ...(limit !== undefined && { limit }), ...(maxRows !== undefined && { maxRows }) }, listener);
+		});
 	}
 
 	/** A channel that the database exposes. */
@@ -120,7 +135,7 @@ export class Plank extends Emitter<PlankEvents> {
 		this.#connection.close('closed by the application');
 	}
 
-	#join<Events extends TableEvents | ChannelEvents>(wanted: Wanted, since: string | null): Watch<Events> {
+	#join<Events extends TableEvents | ChannelEvents>(wanted: Wanted, since: string | null, quiet = false): Watch<Events> {
 		const watch = new Watch<Events>((error) => this.#threw(error));
 		if (this.state === 'closed') {
 			const error = new PlankError({ code: Code.connectionClosed, message: 'the connection is closed' });
@@ -133,7 +148,7 @@ export class Plank extends Emitter<PlankEvents> {
 				abandoned: (which) => this.#leave(which),
 				unheard: (error) => this.#unheard(error),
 				renewsToken: this.#renewsToken,
-			}, since);
+			}, since, quiet);
 			this.#subscriptions.add(subscription);
 			this.#send(subscription);
 		}
@@ -195,6 +210,12 @@ export class Plank extends Emitter<PlankEvents> {
 				this.#welcome = message;
 				this.emit('welcome', message);
 				return;
+			case 'authenticated':
+				if (this.#welcome !== null) this.#welcome = { ...this.#welcome, role: message.role };
+				// What another role or other claims have ended.
+				for (const subscription of this.#subscriptions) if (subscription.id === null) this.#send(subscription);
+				this.emit('authenticated', message);
+				return;
 			case 'subscribed':
 				this.#byId.get(message.id)?.subscribed(message);
 				return;
@@ -227,7 +248,8 @@ export class Plank extends Emitter<PlankEvents> {
 		if (assembled === null) return;
 		const { transaction, ids, catchup } = assembled;
 		const seen = transaction.changes.filter((_, i) => ids[i]?.some((id) => this.#byId.has(id)));
-		if (seen.length > 0) this.emit('transaction', { ...transaction, changes: seen });
+		const silent = catchup !== null && this.#byId.get(catchup)?.quiet === true;
+		if (seen.length > 0 && !silent) this.emit('transaction', { ...transaction, changes: seen });
 		const named = new Set<string>();
 		transaction.changes.forEach((change, i) => {
 			for (const id of ids[i] ?? []) {
@@ -245,10 +267,16 @@ export class Plank extends Emitter<PlankEvents> {
 		const subscription = this.#byId.get(message.id);
 		// Those that the application ended are forgotten already.
 		if (subscription === undefined) return;
-		this.#forget(subscription);
 		const { code, message: text, detail, hint } = message;
 		const reason = text ?? 'the server ended the subscription';
-		subscription.end(new PlankError({ code: code ?? Code.connectionClosed, message: reason, detail, hint }));
+		const error = new PlankError({ code: code ?? Code.connectionClosed, message: reason, detail, hint });
+		if (code === Code.notAuthenticated && this.#renewsToken) {
+			this.#byId.delete(message.id);
+			subscription.suspended(error);
+			return;
+		}
+		this.#forget(subscription);
+		subscription.end(error);
 	}
 
 	#error(message: ErrorMessage): void {

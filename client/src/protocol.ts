@@ -53,6 +53,7 @@ export type ClientMessage =
 	| SubscribeTable
 	| SubscribeChannel
 	| { type: 'unsubscribe'; id: string }
+	| { type: 'auth'; token: string }
 	| { type: 'tables'; id?: string }
 	| { type: 'ping'; id?: string };
 
@@ -65,6 +66,14 @@ export interface WelcomeMessage {
 	session: string;
 	/** The database role this client acts as; null when the server wants a token first. */
 	role: string | null;
+}
+
+/** The answer to a token that was renewed. */
+export interface AuthenticatedMessage {
+	type: 'authenticated';
+	id?: string;
+	role: string;
+	expires_at: string;
 }
 
 export interface SubscribedMessage {
@@ -159,7 +168,7 @@ export type ServerMessage =
 	| UnsubscribedMessage
 	| ErrorMessage
 	| { type: 'position'; position: string }
-	| { type: 'authenticated'; id?: string; role: string; expires_at: string }
+	| AuthenticatedMessage
 	| { type: 'tables'; id?: string; tables: TableInfo[] }
 	| { type: 'pong'; id?: string };
 

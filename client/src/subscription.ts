@@ -30,6 +30,8 @@ type AnyWatch = Watch<TableEvents> | Watch<ChannelEvents>;
 
 export class Subscription {
 	readonly wanted: Wanted;
+	/** What it catches up with is no event of the connection: the application is shown rows, not changes. */
+	readonly quiet: boolean;
 	/** Equal for those that want the same. */
 	readonly text: string;
 	/** The id on the present connection; null when none was used yet. */
@@ -45,8 +47,9 @@ export class Subscription {
 	#ended = false;
 	#gap: string | null = null;
 
-	constructor(wanted: Wanted, owner: SubscriptionOwner, since: string | null = null) {
+	constructor(wanted: Wanted, owner: SubscriptionOwner, since: string | null = null, quiet = false) {
 		this.wanted = wanted;
+		this.quiet = quiet;
 		this.text = canonical(wanted);
 		this.#owner = owner;
 		this.#progress = new Progress({ snapshot: 'snapshot' in wanted && wanted.snapshot === true }, since);
@@ -133,6 +136,7 @@ export class Subscription {
 		this.#each((watch) => (watch as Watch<TableEvents>).deliver('rows', message.rows));
 		if (message.more === true) return;
 		this.#progress.filled(message.position ?? null);
+		this.#each((watch) => watch.whole?.(true));
 		this.#tellPosition();
 	}
 
@@ -152,6 +156,7 @@ export class Subscription {
 	applied(position: string | null, named: boolean): void {
 		if (!this.#live) return;
 		this.#progress.applied(position, named);
+		if (named) this.#each((watch) => watch.whole?.(false));
 		this.#tellPosition();
 	}
 
@@ -159,6 +164,7 @@ export class Subscription {
 	caughtUpTo(position: string | null): void {
 		if (!this.#live) return;
 		this.#progress.caughtUpTo(position);
+		this.#each((watch) => watch.whole?.(false));
 		this.#tellPosition();
 	}
 
@@ -194,6 +200,14 @@ export class Subscription {
 		this.#live = false;
 		this.#progress.lost();
 		this.#each((watch) => watch.interrupted());
+	}
+
+	/** Ended by the server for want of a good token; subscribed again with the next. What was held is void. */
+	suspended(error: PlankError): void {
+		this.lost(error);
+		this.#gap = `${error.message}; changes in between were not received`;
+		this.#progress.forget();
+		this.#tellPosition();
 	}
 
 	/** Ended by the server: nothing is left to come back to. */

@@ -4,6 +4,7 @@
 import { Code, PlankError } from './errors.js';
 import { Emitter, type Listener, type ThrowHandler } from './events.js';
 import type { Column, Row } from './protocol.js';
+import type { LiveRows, RowsListener } from './rows.js';
 import type { ChannelMessage, Change } from './transaction.js';
 
 /** `idle` before the first listener, `subscribing` until the server agrees (and again after each reconnect). */
@@ -61,6 +62,9 @@ export interface Membership {
 	readonly since: string | null;
 }
 
+/** @internal */
+export type RowsMaker = (listener: RowsListener<unknown> | undefined) => LiveRows<unknown>;
+
 /** A handle: one listener's share in a subscription. */
 export class Watch<Events extends CommonEvents> extends Emitter<Events> {
 	readonly #ready: Promise<Subscribed>;
@@ -70,6 +74,10 @@ export class Watch<Events extends CommonEvents> extends Emitter<Events> {
 	#state: WatchState = 'subscribing';
 	#position: string | null = null;
 	#membership: Membership | null = null;
+	/** @internal After all changes of a transaction that names this handle; `filled`: after the last row of a snapshot. */
+	whole: ((filled: boolean) => void) | null = null;
+	/** @internal When the connection is gone, with an error when for good. */
+	lost: ((error: PlankError | null) => void) | null = null;
 
 	/** @internal */
 	constructor(onThrow: ThrowHandler) {
@@ -140,12 +148,14 @@ export class Watch<Events extends CommonEvents> extends Emitter<Events> {
 	/** @internal The connection is gone; the subscription goes on with the next. */
 	interrupted(): void {
 		this.#state = 'subscribing';
+		this.lost?.(null);
 	}
 
 	/** @internal */
 	ended(error: PlankError): void {
 		this.#state = 'ended';
 		this.#reject(error);
+		this.lost?.(error);
 	}
 
 	/** @internal Tells whether anybody will hear of an error: a listener, or who waits for `ready`. */
@@ -222,6 +232,32 @@ export abstract class Feed<Events extends CommonEvents> {
 
 /** A tracked table. */
 export class Table extends Feed<TableEvents> {
+	readonly #rows: RowsMaker;
+	readonly #live = new Set<LiveRows<unknown>>();
+
+	/** @internal */
+	constructor(join: () => Watch<TableEvents>, rows: RowsMaker) {
+		super(join);
+		this.#rows = rows;
+	}
+
+	/**
+	 * The rows themselves, kept right: `listener` gets all of them, in order, when they are there and after each
+	 * transaction that touches them.
+	 */
+	rows<T = Row>(listener?: RowsListener<T>): LiveRows<T> {
+		const live = this.#rows(listener as RowsListener<unknown> | undefined) as LiveRows<T>;
+		for (const other of this.#live) if (other.state === 'error') this.#live.delete(other);
+		this.#live.add(live as LiveRows<unknown>);
+		return live;
+	}
+
+	override unsubscribe(): void {
+		super.unsubscribe();
+		for (const live of this.#live) live.unsubscribe();
+		this.#live.clear();
+	}
+
 	/** Subscribes; `listener` gets every change. */
 	subscribe(listener?: Listener<Change>): Watch<TableEvents> {
 		const watch = this.join();

@@ -22,6 +22,10 @@ class FakeServer {
 	// Every message of every client, in order, with the upgrade requests beside.
 	received = [];
 	upgrades = [];
+	files = {
+		'/': () => ['text/html; charset=utf-8', file('index.html'), file('index.csp').trim()],
+		'/plank.js': () => ['text/javascript; charset=utf-8', file('plank.js'), null],
+	};
 	#waiters = new Set();
 
 	constructor(options) {
@@ -104,7 +108,7 @@ class FakeServer {
 		const { id } = message;
 		const refusal = this.options.onMessage?.(message, client);
 		if (refusal === null) return;
-		if (refusal !== undefined) return this.sendTo(client, refusal);
+		if (refusal !== undefined) return this.sendTo(client, ...[refusal].flat());
 		if (this.options.role === null && message.type !== 'ping') {
 			return this.sendTo(client, {
 				type: 'error', id: id ?? null, code: '28000', message: 'not authenticated', detail: null,
@@ -117,7 +121,7 @@ class FakeServer {
 			client.subscriptions.set(id, info?.table ?? name);
 			this.sendTo(client, message.channel
 				? { type: 'subscribed', id, channel: name, position: '0' }
-				: { type: 'subscribed', id, table: info?.table ?? name, key: info?.key ?? ['id'], columns: info?.columns ?? [], position: '0' });
+				: { type: 'subscribed', id, table: info?.table ?? name, key: info ? info.key : ['id'], columns: info?.columns ?? [], position: '0' });
 		} else if (message.type === 'unsubscribe') {
 			client.subscriptions.delete(id);
 			this.sendTo(client, { type: 'unsubscribed', id, code: null, message: null });
@@ -129,11 +133,7 @@ class FakeServer {
 	}
 
 	#serve(request, response) {
-		const files = {
-			'/': () => ['text/html; charset=utf-8', file('index.html'), file('index.csp').trim()],
-			'/plank.js': () => ['text/javascript; charset=utf-8', file('plank.js'), null],
-		};
-		const found = files[request.url.split('?')[0]]?.();
+		const found = this.files[request.url.split('?')[0]]?.();
 		if (found === undefined) {
 			response.writeHead(404).end();
 			return;
