@@ -288,6 +288,7 @@ void Hub::close_all(const std::vector<Session*>& sessions, uint16_t code, std::s
 std::string Hub::trim()
 {
 	std::string error;
+	release_unused();
 	forget_old_shapes();
 	settle_refused_readings();
 	trim_replay();
