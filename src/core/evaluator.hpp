@@ -11,7 +11,7 @@
 //   slice of a turn): they hold a snapshot.
 // - What `evaluate` puts out is good until its next call.
 // - Nothing throws for what a filter does. pg::Error or std::bad_alloc may come out when the server itself is in trouble
-//   (shutdown, memory); then the batch is over and the filters are as before.
+//   (shutdown, memory); the filters are as before. Whatever goes wrong in a batch, abort_batch is to end it.
 // - Memory grows with the number of distinct filters, see `memory`; what one evaluation needs is given back after it.
 #pragma once
 #ifdef POSTGRES_H
@@ -84,6 +84,8 @@ class Evaluator {
 	// the table again (`reset`): that is a change from before or after DDL that look_again has seen or will see.
 	virtual void evaluate(const Shape& shape, const Record& change, Verdicts& verdicts) = 0;
 	virtual void end_batch() = 0;
+	// Instead of end_batch, after an error of anybody's.
+	virtual void abort_batch() noexcept = 0;
 	// A new turn of the worker's loop: each filter may use its time again.
 	virtual void begin_turn() noexcept = 0;
 

@@ -275,6 +275,8 @@ void Hub::close_all(const std::vector<Session*>& sessions, uint16_t code, std::s
 {
 	for (Session* session : sessions) {
 		session->closing = true;
+		// More rows would keep it from ever being drained.
+		drop_readings(*session, nullptr);
 		if (!drain) {
 			drop_tickets(*session);
 			session->waiting.clear();
@@ -288,6 +290,7 @@ void Hub::close_all(const std::vector<Session*>& sessions, uint16_t code, std::s
 std::string Hub::trim()
 {
 	std::string error;
+	release_unused();
 	forget_old_shapes();
 	settle_refused_readings();
 	trim_replay();

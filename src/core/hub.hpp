@@ -96,7 +96,7 @@ class Hub {
 	// Judges transactions by the filters until `deadline`, and lets those that are done into the log; true when some are
 	// left. Uses the database.
 	bool judge(std::chrono::steady_clock::time_point deadline);
-	bool has_to_judge() const noexcept { return !incoming_.empty() || !judgements_.empty(); }
+	bool has_to_judge() const noexcept { return !incoming_.empty() || !judgements_.empty() || !to_start_.empty(); }
 	// More has come than was judged: the transport should not bring more for now, if it can wait.
 	bool is_behind() const noexcept { return incoming_bytes_ > limits_.log.memory / 4; }
 	// Another application's NOTIFY on an exposed channel. `payload`: text in UTF-8.
@@ -223,6 +223,7 @@ class Hub {
 	};
 	FilterId add_filter(FilterId filter);
 	void release_filter(FilterId filter) noexcept;
+	void release_unused() noexcept;
 	uint64_t born(const Audience& audience) const noexcept;
 	bool needs_judging(const LogEntry& entry) const;
 	void take(Incoming&& incoming);
@@ -255,6 +256,8 @@ class Hub {
 		int attempts = 0;
 	};
 	void begin_reading(Session& session, Subscription& subscription, const ShapePtr& shape, int attempts);
+	void start_reading(uint64_t number);
+	void start_readings(std::chrono::steady_clock::time_point deadline);
 	void drop_readings(Session& session, const std::string* id) noexcept;
 	void read_again(Session& session, const std::string& id);
 	void read_again_after(const std::vector<Reset>& resets);
@@ -268,6 +271,7 @@ class Hub {
 		uint64_t number;
 		FilterFault fault;
 		std::chrono::steady_clock::time_point at;  // when it is told
+		bool again;                                // it may be had another time
 	};
 	void settle_refused_readings();
 
@@ -345,6 +349,9 @@ class Hub {
 	// What subscriptions and audiences have; both hold references, for what waits for a client needs its filter too.
 	std::unordered_map<FilterId, Filter> filters_;
 	uint64_t filters_born_ = 0;
+	// What nobody needs any more, perhaps since a network callback, where the evaluator must not be called. There is room
+	// for all filters that could join.
+	std::vector<FilterId> released_;
 	std::vector<FilterFailure> failed_filters_;
 
 	// Audiences of one subscription each that hear what others have had. They live as long as somebody needs them, so they
@@ -384,6 +391,7 @@ class Hub {
 	std::vector<Session*> waiting_for_judge_;  // may have gone meanwhile: looked up before use
 	std::map<uint64_t, Reading> readings_;
 	uint64_t last_reading_ = 0;
+	std::deque<uint64_t> to_start_;  // readings whose condition has to be had first; some may be gone
 	std::deque<RefusedReading> refused_readings_;
 
 	std::deque<Session*> asking_;

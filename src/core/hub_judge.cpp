@@ -24,6 +24,8 @@ bool by_filter(const Match& a, const Match& b) { return a.filter < b.filter; }
 FilterId Hub::add_filter(FilterId filter)
 {
 	if (filter == kNoFilter) return filter;
+	release_unused();
+	released_.reserve(filters_.size() + 1);
 	Filter& known = filters_[filter];
 	if (known.references++ == 0)
 		known.born = ++filters_born_;
@@ -38,7 +40,14 @@ void Hub::release_filter(FilterId filter) noexcept
 	const auto found = filters_.find(filter);
 	if (--found->second.references > 0) return;
 	filters_.erase(found);
-	evaluator_.release(filter);
+	released_.push_back(filter);
+}
+
+void Hub::release_unused() noexcept
+{
+	for (const FilterId filter : released_)
+		evaluator_.release(filter);
+	released_.clear();
 }
 
 uint64_t Hub::born(const Audience& audience) const noexcept
@@ -165,6 +174,7 @@ bool Hub::judge_incoming(std::chrono::steady_clock::time_point deadline)
 
 bool Hub::judge(std::chrono::steady_clock::time_point deadline)
 {
+	release_unused();
 	if (!has_to_judge()) return false;
 	evaluator_.begin_turn();
 	try {
@@ -175,6 +185,7 @@ bool Hub::judge(std::chrono::steady_clock::time_point deadline)
 		judge_again(deadline);
 		evaluator_.end_batch();
 	} catch (...) {
+		evaluator_.abort_batch();
 		// Tried again in the next turn, but not for ever.
 		if (++progress_.errors > kMostErrors && !incoming_.empty()) drop_incoming();
 		if (++again_.errors > kMostErrors && !judgements_.empty()) {
@@ -185,6 +196,8 @@ bool Hub::judge(std::chrono::steady_clock::time_point deadline)
 	}
 	end_failed_filters();
 	settle();
+	// Not before the batch is over, for it uses the database too.
+	start_readings(deadline);
 	return has_to_judge();
 }
 

@@ -160,6 +160,9 @@ void Hub::close_ticket(Ticket& ticket) noexcept
 {
 	if (ticket.state == Ticket::State::closed) return;
 	ticket.state = Ticket::State::closed;
+	// Its session may go before the pass ends, and is not looked for there any more.
+	if (ticket.idle)
+		std::erase_if(idle_tickets_, [&](const std::shared_ptr<Ticket>& other) { return other.get() == &ticket; });
 	past_.forget(ticket.number);
 	tickets_.erase(ticket.number);
 }
@@ -446,7 +449,9 @@ void Hub::trim_replay()
 	full_since_ = {};
 	std::vector<Session*> slow;
 	each([&](Session& session, const Waiting& item) {
-		if (item.at.entry == item.ticket->log->first() && !session.closing) slow.push_back(&session);
+		const bool late = item.at.entry == item.ticket->log->first() && !session.closing;
+		// Once, for closing may end it.
+		if (late && (slow.empty() || slow.back() != &session)) slow.push_back(&session);
 	});
 	close_all(slow, kTooSlow, "what was read again for this client was not taken in time", false);
 }

@@ -135,6 +135,7 @@ bool Hub::process_requests(std::chrono::steady_clock::time_point deadline)
 		resume_reading(session);
 		if (regrouping_work_ > kRegroupingWork) settle();
 	}
+	start_readings(deadline);
 	settle();
 	return !asking_.empty();
 }

@@ -37,23 +37,58 @@ void Hub::begin_reading(Session& session, Subscription& subscription, const Shap
 	reading.told = shape;
 	reading.attempts = attempts;
 	session.readings.push_back(number);
+	// A condition is asked of the database, which whoever called may be using: a batch is open, or the transport is in the
+	// middle of what it hands over.
+	if (subscription.filter == kNoFilter)
+		start_reading(number);
+	else
+		to_start_.push_back(number);
+}
+
+void Hub::start_reading(uint64_t number)
+{
+	const Reading& reading = readings_.find(number)->second;
+	const Subscription& subscription = *reading.session->find(reading.id);
+	const Shape& shape = *reading.told;
 	RowsWanted wanted;
 	wanted.relation = subscription.relation;
 	wanted.numbers_as_text = subscription.numbers_as_text;
-	wanted.role = session.role;
+	wanted.role = reading.session->role;
 	if (subscription.filter != kNoFilter) {
-		std::variant<std::string, FilterFault> printed = evaluator_.condition(subscription.filter, *shape);
+		std::variant<std::string, FilterFault> printed = evaluator_.condition(subscription.filter, shape);
 		if (auto* fault = std::get_if<FilterFault>(&printed)) {
-			// DDL holds the table, or has just changed it. Whoever called is not done with its subscriptions yet.
-			refused_readings_.push_back({number, std::move(*fault), std::chrono::steady_clock::now() + kAskAgain});
+			// DDL holds the table, or has just changed it.
+			const bool locked = fault->sqlstate == kLocked;
+			refused_readings_.push_back(
+			    {number, std::move(*fault), std::chrono::steady_clock::now() + kAskAgain, locked});
 			return;
 		}
 		wanted.condition = std::move(std::get<std::string>(printed));
 	}
-	const std::vector<bool> chosen = choose_columns(*shape, subscription.columns);
+	const std::vector<bool> chosen = choose_columns(shape, subscription.columns);
 	for (size_t i = 0; i < chosen.size(); ++i)
-		if (chosen[i]) wanted.columns.push_back(shape->columns[i].name);
+		if (chosen[i]) wanted.columns.push_back(shape.columns[i].name);
 	rows_.start(number, wanted);
+}
+
+// Where the evaluator may be asked: in no batch, and in no unit of work but the catalog's.
+void Hub::start_readings(std::chrono::steady_clock::time_point deadline)
+{
+	while (!to_start_.empty()) {
+		const uint64_t number = to_start_.front();
+		to_start_.pop_front();
+		if (!readings_.contains(number)) continue;
+		try {
+			start_reading(number);
+		} catch (...) {
+			// The server is in trouble: it is tried again, but not for ever.
+			FilterFault fault;
+			fault.code = fault.sqlstate = code::kInternalError;
+			refused_readings_.push_back({number, std::move(fault), std::chrono::steady_clock::now() + kAskAgain, true});
+			throw;
+		}
+		if (std::chrono::steady_clock::now() >= deadline) return;
+	}
 }
 
 void Hub::settle_refused_readings()
@@ -69,9 +104,8 @@ void Hub::settle_refused_readings()
 			continue;
 		}
 		// Locked is no failure: it is asked again for as long as it takes.
-		const bool locked = refused.fault.sqlstate == kLocked;
-		if (locked) found->second.attempts = 0;
-		snapshot_failed(refused.number, {"", refused.fault.code, refused.fault.message, "", ""}, locked);
+		if (refused.fault.sqlstate == kLocked) found->second.attempts = 0;
+		snapshot_failed(refused.number, {"", refused.fault.code, refused.fault.message, "", ""}, refused.again);
 	}
 }
 

@@ -37,6 +37,7 @@ class FilterEvaluator final : public core::Evaluator {
 	void begin_batch() override;
 	void evaluate(const core::Shape& shape, const core::Record& change, core::Verdicts& verdicts) override;
 	void end_batch() override;
+	void abort_batch() noexcept override { unit_.abandon(); }
 	void begin_turn() noexcept override;
 	size_t filters() const noexcept override { return filters_.size() - free_.size(); }
 	size_t memory() const noexcept override;

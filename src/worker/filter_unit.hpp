@@ -24,6 +24,8 @@ class FilterUnit {
 	void renew();
 	// Commits the subtransaction, and the unit of work if it is its own. Throws pg::Error.
 	void close();
+	// Rolls back what is open.
+	void abandon() noexcept { roll_back(); }
 	bool is_open() const noexcept { return open_; }
 
  private:

@@ -93,6 +93,8 @@ class FakeEvaluator final : public core::Evaluator {
 	};
 	std::map<core::FilterId, Filter> all;
 	size_t evaluated = 0;
+	bool throws = false;  // condition and evaluate
+	bool in_callback = false;
 
 	std::variant<core::FilterId, core::FilterFault> add_filter(const std::string&, const core::Shape& shape,
 	                                                           std::string_view where) override
@@ -112,10 +114,13 @@ class FakeEvaluator final : public core::Evaluator {
 	void retain(core::FilterId filter) noexcept override { ++all.at(filter).references; }
 	void release(core::FilterId filter) noexcept override
 	{
+		EXPECT_FALSE(in_callback);
 		if (--all.at(filter).references == 0) all.erase(filter);
 	}
 	std::variant<std::string, core::FilterFault> condition(core::FilterId filter, const core::Shape&) override
 	{
+		EXPECT_FALSE(in_batch_) << "the database is in use";
+		if (throws) throw std::runtime_error("the database is away");
 		return all.at(filter).text;
 	}
 	std::vector<core::FilterFailure> look_again(const core::Shape&) override { return {}; }
@@ -127,10 +132,12 @@ class FakeEvaluator final : public core::Evaluator {
 	}
 	void begin_batch() override { EXPECT_FALSE(std::exchange(in_batch_, true)); }
 	void end_batch() override { EXPECT_TRUE(std::exchange(in_batch_, false)); }
+	void abort_batch() noexcept override { EXPECT_TRUE(std::exchange(in_batch_, false)); }
 	void begin_turn() noexcept override {}
 	void evaluate(const core::Shape& shape, const core::Record& change, core::Verdicts& verdicts) override
 	{
 		EXPECT_TRUE(in_batch_);
+		if (throws) throw std::runtime_error("the database is away");
 		++evaluated;
 		verdicts.passed.clear();
 		verdicts.failed.clear();

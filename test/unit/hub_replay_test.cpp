@@ -283,6 +283,43 @@ TEST_F(Resume, AClientThatGoesIsForgotten)
 	hub.replay_ended();
 }
 
+// What the pass brings later wakes only who still waits for it.
+TEST_F(Resume, AClientThatWasIdleAndLeavesAPassIsNotWokenByIt)
+{
+	Client& gone = returning();
+	const uint64_t first = only_ticket();
+	Client& unsubscribed = connect();
+	resume(unsubscribed, "a", "e-50");
+	// Nobody needs these, so a small log forgets them.
+	HubLimits small = limits();
+	small.log.memory = 1;
+	hub.set_limits(small);
+	const Shape others = table(2, "others");
+	deliver_row(102, others);
+	deliver_row(103, others);
+	hub.trim();
+	Client& stays = connect();
+	resume(stays, "a", "e-50");
+	hub.replay_begun();
+	for (const auto& [ticket, position] : std::map(past.wanted))
+		hub.replay_verified(ticket);
+	hub.replay(transaction(60, items));
+	EXPECT_TRUE(hub.replay_passed(60));
+	for (Client* client : {&gone, &unsubscribed, &stays})
+		EXPECT_EQ(read(*client), "subscribed:a transaction:60");
+	ask(unsubscribed, R"({"type":"unsubscribe","id":"a"})");
+	EXPECT_EQ(read(unsubscribed), "unsubscribed:a");
+	EXPECT_FALSE(past.wanted.contains(first + 1));
+	hub.close(*unsubscribed.session);
+	EXPECT_TRUE(past.wanted.contains(first));
+	EXPECT_TRUE(hub.replay_passed(101)) << "where the first one's live stream begins";
+	EXPECT_FALSE(past.wanted.contains(first));
+	EXPECT_EQ(read(gone), "");
+	hub.close(*gone.session);
+	hub.replay(transaction(102, items));
+	EXPECT_EQ(read(stays), "transaction:102");
+}
+
 TEST_F(Resume, UnsubscribedBeforeThePassItIsToldSoAndNothingElse)
 {
 	Client& client = returning();

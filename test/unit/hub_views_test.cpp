@@ -164,9 +164,15 @@ TEST_F(Views, FiltersAreGivenBack)
 		EXPECT_EQ(filter.references, 1u);
 	ask(client, R"({"type":"unsubscribe","id":"a"})");
 	ask(client, R"({"type":"unsubscribe","id":"b"})");
+	evaluator.in_callback = true;
 	read(client);
+	evaluator.in_callback = false;
+	hub.trim();
 	EXPECT_EQ(evaluator.all.size(), 1u);
+	evaluator.in_callback = true;
 	hub.close(*client.session);
+	evaluator.in_callback = false;
+	hub.trim();
 	EXPECT_TRUE(evaluator.all.empty());
 }
 
@@ -353,6 +359,49 @@ TEST_F(Views, RowsAreFilteredAndSoIsWhatFollowsThem)
 	hub.snapshot_done(number);
 	hub.fence_passed(number);
 	EXPECT_EQ(read(client), "subscribed:a rows:a transaction:10");
+}
+
+TEST_F(Views, AResetThatWasJudgedReadsFilteredRowsAgainOutsideTheBatch)
+{
+	Client& client = connect();
+	watch(client, "a", "v=\\\"x\\\"", ",\"snapshot\":true");
+	const uint64_t first = only_snapshot();
+	hub.snapshot_begun(first, seen(5, 5), shape());
+	hub.snapshot_rows(first, "[]");
+	hub.snapshot_done(first);
+	hub.fence_passed(first);
+	read(client);
+	snapshots.wanted.clear();
+	deliver_row(10, items, "\"x\"");
+	hub.reset_all("lost");
+	EXPECT_TRUE(hub.has_to_judge());
+	judge();
+	EXPECT_EQ(read(client), "transaction:10 reset:a");
+	EXPECT_EQ(snapshots.wanted.at(only_snapshot()).condition, "v=\"x\"");
+	EXPECT_FALSE(hub.has_to_judge());
+}
+
+TEST_F(Views, WhenTheDatabaseIsAwayNothingStaysHalfDone)
+{
+	Client& client = connect();
+	watch(client, "a", "v=\\\"x\\\"");
+	deliver_row(10, items, "\"x\"");
+	evaluator.throws = true;
+	EXPECT_THROW(judge(), std::runtime_error);
+	hub.receive(*client.session, R"({"type":"subscribe","id":"b","table":"items","where":"v=\"x\"","snapshot":true})");
+	answer();
+	evaluator.throws = false;
+	judge();
+	EXPECT_EQ(read(client), "subscribed:a transaction:10") << "each once";
+	evaluator.throws = true;
+	EXPECT_THROW(answer(), std::runtime_error);
+	EXPECT_TRUE(snapshots.wanted.empty());
+	evaluator.throws = false;
+	while (snapshots.wanted.empty()) {
+		hub.trim();
+		judge();
+	}
+	EXPECT_EQ(read(client), "subscribed:b");
 }
 
 }  // namespace
