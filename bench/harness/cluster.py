@@ -30,7 +30,13 @@ shared_preload_libraries = 'plank'
 plank.databases = 'bench_plank'
 plank.port = {port}
 plank.anonymous_role = 'bench_web'
+plank.transport = '{transport}'
 """
+
+# Foreign WAL for seconds must stay, or nobody could resume.
+WAL_SETTINGS = "wal_keep_size = 4GB\n"
+
+PATIENCE = 180  # seconds until a program that does not end is ended
 
 
 class Failed(Exception):
@@ -51,18 +57,16 @@ def free_port():
 
 
 class Cluster:
-    def __init__(self, bin_directory, with_plank):
+    def __init__(self, bin_directory, with_plank, transport="notify"):
         self.bin = Path(bin_directory)
         self.with_plank = with_plank
+        self.transport = transport
         self.plank_port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="plank-bench-"))
         self.data = self.directory / "data"
         self.log = self.directory / "log"
         self.user = {}
-        if os.geteuid() == 0:
-            owner = pwd.getpwnam("postgres")
-            os.chown(self.directory, owner.pw_uid, owner.pw_gid)
-            self.user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+        self._own_directory()
 
     def __enter__(self):
         try:
@@ -88,14 +92,18 @@ class Cluster:
         return self._run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo(database), "-c", sql).strip()
 
     def script(self, database, path):
-        self._run("psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo(database), "-f", "-", stdin=path.read_text())
+        self.run_sql(database, path.read_text())
+
+    def run_sql(self, database, sql):
+        """Each statement a transaction of its own."""
+        self._run("psql", "-Xqo", "/dev/null", "-v", "ON_ERROR_STOP=1", "-d", self.conninfo(database), "-f", "-", stdin=sql)
 
     def restart(self):
         self._run("pg_ctl", "restart", "-w", "-D", self.data, "-l", self.log, "-m", "fast")
 
     def worker_pids(self):
         rows = self.query("postgres", "SELECT pid FROM pg_stat_activity "
-                          "WHERE backend_type ILIKE 'plank%' AND datname = 'bench_plank' ORDER BY pid")
+                          "WHERE backend_type = 'plank worker' AND datname = 'bench_plank' ORDER BY pid")
         return [int(row) for row in rows.split()]
 
     def crashes(self):
@@ -114,18 +122,44 @@ class Cluster:
             self.query("postgres", f"CREATE DATABASE {database}")
         if self.with_plank:
             with configuration.open("a") as file:
-                file.write(PLANK_SETTINGS.format(port=self.plank_port))
+                file.write(PLANK_SETTINGS.format(port=self.plank_port, transport=self.transport))
+                if self.transport == "wal":
+                    file.write(WAL_SETTINGS)
             self.restart()
+
+    def _own_directory(self):
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam("postgres")
+            os.chown(self.directory, owner.pw_uid, owner.pw_gid)
+            self.user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
 
     def _run(self, program, *arguments, stdin=None, check=True):
         command = [str(self.bin / program), *map(str, arguments)]
         # pg_ctl's server inherits the output: to a file, or reading it would wait for the server's end.
         with tempfile.TemporaryFile("w+") as output:
-            done = subprocess.run(command, cwd=self.directory, input=stdin, stdout=output, stderr=subprocess.STDOUT,
-                                  text=True, **({} if stdin is not None else {"stdin": subprocess.DEVNULL}), **self.user)
+            try:
+                done = subprocess.run(command, cwd=self.directory, input=stdin, stdout=output, stderr=subprocess.STDOUT,
+                                      text=True, timeout=PATIENCE, **self.user,
+                                      **({} if stdin is not None else {"stdin": subprocess.DEVNULL}))
+            except subprocess.TimeoutExpired as error:
+                raise Failed(f"{program} did not end in {PATIENCE} s") from error
             output.seek(0)
             text = output.read()
         if check and done.returncode != 0:
             tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:]) if self.log.exists() else ""
             raise Failed(f"{program} failed: {text.strip()}\n{tail}".strip())
         return text
+
+
+class Standby(Cluster):
+    """A hot standby of a running cluster, with a worker and a port of its own."""
+
+    def __init__(self, primary):
+        super().__init__(primary.bin, True, primary.transport)
+        self.primary = primary
+
+    def _create(self):
+        self._run("pg_basebackup", "-D", self.data, "-d", self.primary.conninfo("postgres"), "-R", "-X", "stream", "-c", "fast")
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(f"unix_socket_directories = '{self.directory}'\nplank.port = {self.plank_port}\n")
+        self._run("pg_ctl", "start", "-w", "-D", self.data, "-l", self.log)

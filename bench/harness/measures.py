@@ -8,7 +8,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from .cluster import Failed
+from .cluster import PATIENCE, Failed
 
 
 class Inexact(Exception):
@@ -24,12 +24,27 @@ class Sizes:
     fanout: tuple  # of (clients, changes)
     idle_clients: int
     rate_seconds: float
+    # of the measures of Plank alone
+    pairs: int = 5
+    pair_seconds: float = 3
+    wal_megabytes: int = 1024
+    wal_changes: int = 100_000
+    bulk_rows: int = 1_000_000
+    replays: int = 200
+    holders: tuple = (100, 1000)  # clients, and subscriptions of each
+    equality_changes: int = 50_000
+    ranges: int = 1000
+    range_changes: int = 20_000
+    snapshot_rows: int = 1_000_000
+    snapshot_inserts: int = 800
 
 
 FULL = Sizes(rounds=3, latency_inserts=1000, writer_inserts=8000, rows=100_000, fanout=((1000, 2000), (5000, 800)),
              idle_clients=5000, rate_seconds=4)
 QUICK = Sizes(rounds=1, latency_inserts=100, writer_inserts=800, rows=5000, fanout=((50, 400), (200, 200)),
-              idle_clients=200, rate_seconds=1)
+              idle_clients=200, rate_seconds=1, pairs=1, pair_seconds=0.5, wal_megabytes=24, wal_changes=2000,
+              bulk_rows=20_000, replays=20, holders=(10, 40), equality_changes=2000, ranges=50, range_changes=1000,
+              snapshot_rows=20_000, snapshot_inserts=100)
 
 WRITERS = 8
 
@@ -52,22 +67,22 @@ class Bench:
             gateway.start()
 
     def latency(self, gateway):
-        sample = self._load(gateway, "--inserts", self.sizes.latency_inserts, "--rate", 100, "--warmup", 100)
+        sample = self.load(gateway, "--inserts", self.sizes.latency_inserts, "--rate", 100, "--warmup", 100)
         return {"p50_ms": sample["latency_ns"]["p50"] / 1e6, "p99_ms": sample["latency_ns"]["p99"] / 1e6,
                 "commit_p50_ms": sample["commit_ns"]["p50"] / 1e6, "commit_p99_ms": sample["commit_ns"]["p99"] / 1e6}
 
     def writers(self, gateway):
-        sample = self._load(gateway, "--writers", WRITERS, "--inserts", self.sizes.writer_inserts, "--warmup", 400)
+        sample = self.load(gateway, "--writers", WRITERS, "--inserts", self.sizes.writer_inserts, "--warmup", 400)
         return {"per_second": sample["changes"] / sample["seconds"],
                 "commit_p50_ms": sample["commit_ns"]["p50"] / 1e6, **_cpu(sample)}
 
     def rows(self, gateway):
-        sample = self._load(gateway, "--rows", self.sizes.rows, "--warmup", 100)
+        sample = self.load(gateway, "--rows", self.sizes.rows, "--warmup", 100)
         return {"seconds": sample["seconds"], "per_second": sample["changes"] / sample["seconds"],
                 "seconds_after_commit": sample["seconds_after_commit"], **_cpu(sample)}
 
     def fanout(self, gateway, clients, changes):
-        sample = self._load(gateway, "--clients", clients, "--writers", WRITERS, "--inserts", changes, "--warmup", 40)
+        sample = self.load(gateway, "--clients", clients, "--writers", WRITERS, "--inserts", changes, "--warmup", 40)
         return {"per_second": sample["deliveries"] / sample["seconds"], "seconds": sample["seconds"],
                 "bytes_per_delivery": sample["bytes"] / sample["deliveries"],
                 "deliveries_per_read": sample["deliveries"] / sample["reads"], **_cpu(sample)}
@@ -75,30 +90,34 @@ class Bench:
     def memory(self, gateway):
         """Of a fresh process that has had a few clients, so that what is loaded once does not count."""
         self.restart()
-        with self._held(gateway, 20):
+        with self.held(gateway, 20):
             pass
-        before = _settled_memory(gateway)
-        with self._held(gateway, self.sizes.idle_clients):
-            after = _settled_memory(gateway)
+        before = settled_memory(gateway)
+        with self.held(gateway, self.sizes.idle_clients):
+            after = settled_memory(gateway)
         return {f"{kind}_kb_each": (after[kind] - before[kind]) / self.sizes.idle_clients for kind in after}
 
     def rate(self, gateway, table):
         """Writers' own rate, with the gateway running and nobody connected to it."""
-        sample = self._load(gateway, "--clients", 0, "--writers", WRITERS, "--seconds", self.sizes.rate_seconds, table=table)
+        sample = self.load(gateway, "--clients", 0, "--writers", WRITERS, "--seconds", self.sizes.rate_seconds, table=table)
         return {"per_second": sample["changes"] / sample["write_seconds"], "commit_p50_ms": sample["commit_ns"]["p50"] / 1e6}
 
-    def _load(self, gateway, *options, table=None):
+    def load(self, gateway, *options, table=None):
         self.cluster.query("postgres", "CHECKPOINT")
         command = [self.program, *gateway.load_options(), "--conninfo", self.cluster.conninfo(gateway.database),
                    "--table", table or gateway.table, "--cpu-of", gateway.processes()[0], *options]
-        done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        try:
+            done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  timeout=PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            raise Inexact(f"{gateway.title}: not done in {PATIENCE} s") from error
         if done.returncode == 2:
             raise Failed(done.stderr)
         if done.returncode != 0:
             raise Inexact(f"{gateway.title}: {done.stderr.strip()}")
         return json.loads(done.stdout)
 
-    def _held(self, gateway, clients):
+    def held(self, gateway, clients):
         return _Held([self.program, "--hold", "--clients", clients, *gateway.load_options()], gateway)
 
 
@@ -139,7 +158,7 @@ def _memory(gateway):
     return total
 
 
-def _settled_memory(gateway, within=8.0):
+def settled_memory(gateway, within=8.0):
     """The last of three readings in a row that agree to 1 %: buffers of the handshakes are freed in a while."""
     readings = [_memory(gateway)]
     deadline = time.monotonic() + within

@@ -19,6 +19,40 @@ FIGURES = (
     ("Writers' rate, 8 writers, nobody connected", "rate", "per_second", "/s", 0, None),
     ("· share of an untracked table's rate", "rate", "share", "", 2, None),
 )
+# title, measure, value, unit, digits, what is to be reached: "at most", "at least", "below".
+PROMISES = (
+    ("Writers' rate, share of an untracked table's, 16 writers, `wal`", "overhead", "wal_share", "", 2, ("at least", 0.85)),
+    ("· `notify` beside it in the same run", "overhead", "notify_share", "", 2, None),
+    ("· tracked rows written, `wal`", "overhead", "wal_per_second", "/s", 0, None),
+    ("· tracked rows written, `notify`", "overhead", "notify_per_second", "/s", 0, None),
+    ("Commit to client, `wal`, p50, 100 tx/s", "wal_latency", "p50_ms", "ms", 3, None),
+    ("· beyond the bare COMMIT in the same run", "wal_latency", "beyond_ms", "ms", 3, ("at most", 1.0)),
+    ("· p99", "wal_latency", "p99_ms", "ms", 3, None),
+    ("Resume over {wal_megabytes:,} MB of WAL with {wal_changes:,} changes, until the last arrives", "resume", "seconds", "s", 2,
+     ("below", 4)),
+    ("· WAL written from the position to the reconnection", "resume", "wal_mb", "MB", 0, None),
+    ("· WAL read again for it", "resume", "replayed_mb", "MB", 0, None),
+    ("Foreign WAL passed over, per second of the worker's CPU time", "resume", "skipped_mb_per_second", "MB/s", 0,
+     ("at least", 500)),
+    ("One transaction of {bulk_rows:,} rows, `wal`, changes/s until the last arrives", "bulk", "per_second", "/s", 0,
+     ("at least", 200_000)),
+    ("· worker's memory grew by at most", "bulk", "worker_mb", "MB", 0, None),
+    ("· writer's backend's memory grew by at most", "bulk", "backend_mb", "MB", 0, None),
+    ("Standby: replay to client, p50", "standby", "p50_ms", "ms", 3, None),
+    ("· p99", "standby", "p99_ms", "ms", 3, ("at most", 20)),
+    ("· COMMIT sent at the primary to the standby's client, p50", "standby", "commit_p50_ms", "ms", 3, None),
+    ("Worker's CPU time per change, {subscriptions:,} equality subscriptions against {clients:,}", "subscriptions", "times",
+     "times", 2, ("at most", 1.3)),
+    ("· with {clients:,}", "subscriptions", "few_us", "µs", 2, None),
+    ("· with {subscriptions:,}", "subscriptions", "many_us", "µs", 2, None),
+    ("Subscribing, {subscriptions:,} on {clients:,} connections", "subscriptions", "per_second", "/s", 0, ("at least", 5000)),
+    ("Private memory per subscription", "subscriptions", "bytes_each", "bytes", 0, ("below", 1024)),
+    ("{ranges:,} distinct range filters on one table, changes/s", "ranges", "per_second", "/s", 0, ("at least", 10_000)),
+    ("· worker's CPU time per change", "ranges", "worker_us", "µs", 2, None),
+    ("Snapshot of {snapshot_rows:,} rows to one client, rows/s", "snapshot", "per_second", "/s", 0, ("at least", 150_000)),
+    ("· meanwhile another client's commit to client, p99, 100 tx/s", "snapshot", "p99_ms", "ms", 3, ("below", 20)),
+    ("· p50", "snapshot", "p50_ms", "ms", 3, None),
+)
 EFFORT = ("rows", "fanout_0", "fanout_1", "writers")
 
 
@@ -33,6 +67,8 @@ def medians(result):
         untracked = found.get("untracked", {}).get(gateway)
         if untracked:
             values["share"] = values["per_second"] / untracked["per_second"]
+    for values in found.get("wal_latency", {}).values():
+        values["beyond_ms"] = values["p50_ms"] - values["commit_p50_ms"]
     return found
 
 
@@ -48,7 +84,21 @@ def figures_table(result):
         lines.append("| " + " | ".join((
             _title(title, measure, result["sizes"]), _number(plank, digits, unit), _number(node, digits, unit),
             "" if ratio is None else f"{ratio:.2f}", *_target(target, plank, ratio, unit))) + " |")
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def promises_table(result):
+    found = medians(result)
+    sizes = result["sizes"]
+    clients, each = sizes["holders"]
+    words = {**{key: value for key, value in sizes.items() if isinstance(value, int)}, "clients": clients, "subscriptions": clients * each}
+    lines = ["| figure | Plank | to reach | reached |", "|---|---:|---|---|"]
+    for title, measure, key, unit, digits, target in PROMISES:
+        value = found.get(measure, {}).get("plank", {}).get(key)
+        if value is not None:
+            lines.append("| " + " | ".join((title.format(**words), _number(value, digits, unit),
+                                            *_bound(target, value, unit))) + " |")
+    return "\n".join(lines) if len(lines) > 2 else ""
 
 
 def effort_table(result):
@@ -84,11 +134,11 @@ Written by `bench/report` from the JSON of one run; how it is measured stands in
 {figures_table(result)}
 
 {exact}
+{_section("Plank alone: `wal`, resume, standby, filters, snapshots", promises_table(result))}{_section("Who was busy", effort_table(result))}"""
 
-## Who was busy
 
-{effort_table(result)}
-"""
+def _section(title, text):
+    return f"\n## {title}\n\n{text}\n" if text else ""
 
 
 def _title(title, measure, sizes):
@@ -110,6 +160,14 @@ def _measure_title(measure, sizes):
 
 def _number(value, digits, unit):
     return "" if value is None else f"{value:,.{digits}f} {unit}".strip()
+
+
+def _bound(target, value, unit):
+    if target is None:
+        return "", ""
+    kind, bound = target
+    reached = {"at most": value <= bound, "at least": value >= bound, "below": value < bound}[kind]
+    return f"{kind} {bound:,} {unit}".strip(), "yes" if reached else "**no**"
 
 
 def _target(target, plank, ratio, unit):

@@ -3,15 +3,14 @@
 // Exit code 0: exact; 1: a client missed or repeated a change or was cut off, or a writer failed; 2: bad usage.
 #include <sys/resource.h>
 #include <unistd.h>
-#include <charconv>
 #include <cstdio>
 #include <ctime>
 #include <fstream>
 #include <iostream>
-#include <map>
 #include <sstream>
 #include <stdexcept>
 
+#include "arguments.hpp"
 #include "swarm.hpp"
 #include "writers.hpp"
 
@@ -32,53 +31,6 @@ and what is measured, one of
   --rows N                 one transaction of N rows
   --hold                   nothing: print {"ready":N} and keep the connections until standard input ends
 )";
-
-class Arguments {
- public:
-	Arguments(int argc, char** argv)
-	{
-		for (int i = 1; i < argc; ++i) {
-			const std::string name = argv[i];
-			if (name == "--hold")
-				values_[name] = "1";
-			else if (is_option(name) && i + 1 < argc)
-				values_[name] = argv[++i];
-			else
-				throw std::invalid_argument("unknown or incomplete option " + name);
-		}
-	}
-
-	std::string text(const std::string& name, const std::string& absent) const
-	{
-		const auto found = values_.find(name);
-		return found == values_.end() ? absent : found->second;
-	}
-
-	double number(const std::string& name, double absent) const
-	{
-		const auto found = values_.find(name);
-		if (found == values_.end()) return absent;
-		double value = 0;
-		const std::string& digits = found->second;
-		const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-		if (error != std::errc() || end != digits.data() + digits.size() || value < 0)
-			throw std::invalid_argument(name + " wants a number");
-		return value;
-	}
-
-	unsigned count(const std::string& name, unsigned absent) const
-	{
-		return static_cast<unsigned>(number(name, absent));
-	}
-
- private:
-	static bool is_option(const std::string& name)
-	{
-		return std::string_view(kUsage).find(name + " ") != std::string_view::npos;
-	}
-
-	std::map<std::string, std::string> values_;
-};
 
 void raise_descriptor_limit()
 {
@@ -109,14 +61,6 @@ double process_cpu_seconds(unsigned pid)
 	double system = 0;
 	fields >> user >> system;
 	return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
-}
-
-std::string percentiles(const Histogram& times)
-{
-	std::ostringstream out;
-	out << "{\"count\":" << times.count() << ",\"p50\":" << times.percentile(50) << ",\"p90\":" << times.percentile(90)
-	    << ",\"p99\":" << times.percentile(99) << ",\"max\":" << times.max() << "}";
-	return out.str();
 }
 
 class Run {
@@ -237,7 +181,7 @@ int main(int argc, char** argv)
 {
 	using namespace plank::bench;
 	try {
-		const Arguments arguments(argc, argv);
+		const Arguments arguments(argc, argv, kUsage, "--hold");
 		raise_descriptor_limit();
 		if (arguments.count("--hold", 0) != 0)
 			hold(arguments);

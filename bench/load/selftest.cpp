@@ -80,16 +80,16 @@ Seen read(const std::string& stream, size_t piece)
 
 void frames_and_marks_survive_every_cut()
 {
-	const std::string first = R"([{"new":{"id":1,"mark":"~0:1~"}},{"new":{"mark":"~7:4294967295~"}}])";
+	const std::string first = R"([{"new":{"id":1,"mark":"^0:1^"}},{"new":{"mark":"^7:4294967295^"}}])";
 	const std::string second(70000, 'x');
-	const std::string stream = frame(0x81, first, 0) + frame(0x81, second + "~3:9~", 8) +
-	                           frame(0x01, "{\"mark\":\"~1:", 0) + frame(0x89, "are you there", 0) +
-	                           frame(0x00, "", 0) + frame(0x80, "2~\"}", 2) + frame(0x81, "", 0) + frame(0x88, "", 0);
+	const std::string stream = frame(0x81, first, 0) + frame(0x81, second + "^3:9^", 8) +
+	                           frame(0x01, "{\"mark\":\"^1:", 0) + frame(0x89, "are you there", 0) +
+	                           frame(0x00, "", 0) + frame(0x80, "2^\"}", 2) + frame(0x81, "", 0) + frame(0x88, "", 0);
 	for (size_t piece : {size_t{1}, size_t{2}, size_t{3}, size_t{7}, size_t{4096}, stream.size()}) {
 		const Seen seen = read(stream, piece);
 		expect(seen.messages.size() == 4, "four messages");
-		expect(seen.messages.size() == 4 && seen.messages[0] == first && seen.messages[1] == second + "~3:9~" &&
-		           seen.messages[2] == "{\"mark\":\"~1:2~\"}" && seen.messages[3].empty(),
+		expect(seen.messages.size() == 4 && seen.messages[0] == first && seen.messages[1] == second + "^3:9^" &&
+		           seen.messages[2] == "{\"mark\":\"^1:2^\"}" && seen.messages[3].empty(),
 		       "messages are whole");
 		expect(seen.controls == std::vector<std::string>{"9are you there", "8"},
 		       "control frames stand between fragments");
@@ -112,8 +112,8 @@ void what_a_server_must_not_send_is_an_error()
 	         {frame(0x09, "x", 0), "a fragmented ping"},
 	         {frame(0x89, std::string(126, 'x'), 2), "a long ping"},
 	         {masked_frame(Opcode::text, "x"), "a masked frame"},
-	         {frame(0x81, "~0:x~", 0), "a mark without a number"},
-	         {frame(0x81, "~0:1" + std::string(40, ' '), 0), "a mark without an end"}})
+	         {frame(0x81, "^0:x^", 0), "a mark without a number"},
+	         {frame(0x81, "^0:1" + std::string(40, ' '), 0), "a mark without an end"}})
 		for (size_t piece : {size_t{1}, stream.size()})
 			expect(throws([&] { read(stream, piece); }), what);
 }

@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cerrno>
-#include <ctime>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -26,13 +25,6 @@ constexpr int kCloseMs = 5000;
 [[noreturn]] void fail(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
 
 }  // namespace
-
-int64_t now_ns()
-{
-	timespec now{};
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
-}
 
 // What the frame parser calls; a view of one client while its bytes are read.
 struct Swarm::Reader {

@@ -9,13 +9,11 @@
 #include <string_view>
 #include <vector>
 
+#include "clock.hpp"
 #include "scan.hpp"
 #include "websocket.hpp"
 
 namespace plank::bench {
-
-// Nanoseconds of CLOCK_MONOTONIC, which all processes of a machine share.
-int64_t now_ns();
 
 // When the commit that carries a mark was sent; the writers know.
 using SentAt = std::function<int64_t(Mark)>;

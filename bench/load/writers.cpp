@@ -2,12 +2,11 @@
 
 #include <libpq-fe.h>
 #include <algorithm>
-#include <ctime>
 #include <limits>
 #include <stdexcept>
 #include <utility>
 
-#include "swarm.hpp"
+#include "clock.hpp"
 
 namespace plank::bench {
 
@@ -32,12 +31,6 @@ void execute_prepared(PGconn* connection, const char* first, const char* second)
 	const ExecStatusType status = PQresultStatus(result);
 	PQclear(result);
 	if (status != PGRES_COMMAND_OK) throw std::runtime_error(std::string("insert: ") + PQerrorMessage(connection));
-}
-
-void sleep_until(int64_t when_ns)
-{
-	const timespec when{when_ns / 1'000'000'000, when_ns % 1'000'000'000};
-	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, nullptr);
 }
 
 }  // namespace
@@ -178,7 +171,7 @@ void Writers::run(Writer& writer, const Job& job)
 void Writers::insert(Writer& writer, bool with_begin)
 {
 	const uint32_t seq = writer.seq + 1;
-	const std::string mark = "~" + std::to_string(writer.number) + ":" + std::to_string(seq) + "~";
+	const std::string mark = "^" + std::to_string(writer.number) + ":" + std::to_string(seq) + "^";
 	if (writer.start == 0) writer.start = now_ns();
 	if (with_begin) {
 		execute(writer.connection, "BEGIN");
@@ -199,8 +192,8 @@ void Writers::insert_rows(Writer& writer, uint32_t rows)
 {
 	const std::string first = std::to_string(writer.seq + 1);
 	const std::string last = std::to_string(writer.seq + rows);
-	const std::string sql = "INSERT INTO " + options_.table + " (mark, note) SELECT '~" +
-	                        std::to_string(writer.number) + ":' || i || '~', '" + writer.note +
+	const std::string sql = "INSERT INTO " + options_.table + " (mark, note) SELECT '^" +
+	                        std::to_string(writer.number) + ":' || i || '^', '" + writer.note +
 	                        "' FROM generate_series(" + first + ", " + last + ") AS i ORDER BY i";
 	writer.start = now_ns();
 	execute(writer.connection, "BEGIN");
