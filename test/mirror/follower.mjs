@@ -104,6 +104,12 @@ export class Follower {
 		return tables.filter((table) => !this.copies.get(table).whole || !arrived(table, this.copies.get(table).rows));
 	}
 
+	/** How far a copy has come, for who looks at a failure. */
+	standing(id) {
+		const { whole, awaitsRows, source } = this.copies.get(id);
+		return { id, whole, awaitsRows, source, last: this.history.about(id, null, 3) };
+	}
+
 	/** Everything has arrived: compares all copies with what the tables hold. */
 	compare(expected) {
 		this.ledger.check('the end');
@@ -143,6 +149,11 @@ export class Allowance {
 
 	grant(...names) {
 		for (const table of names) this.#granted.get(table).push(Date.now());
+	}
+
+	/** Whether a reset of the table may still be under way. */
+	isRecent(table) {
+		return (this.#granted.get(table).at(-1) ?? 0) > Date.now() - grace;
 	}
 
 	grantAll() {

@@ -106,6 +106,10 @@ export class RawClient extends Follower {
 		return this.#wanted(id).snapshot;
 	}
 
+	standing(id) {
+		return { ...super.standing(id), position: this.#positions.get(id), others: this.#positions.get('ledger'), asked: { ...this.#asked.get(id), rows: null } };
+	}
+
 	#wanted(id) {
 		return this.#views.get(id)?.view ?? { table: id, snapshot: this.snapshot };
 	}
@@ -176,7 +180,9 @@ export class RawClient extends Follower {
 		if (first && since !== null && typeof resumed !== 'boolean') throw new Finding('subscribed does not say whether it resumed', { message });
 		this.copies.get(table).shape(message);
 		this.#checkColumns(message);
-		this.#positions.set(table, position);
+		// There is nothing to go on from before the last of the rows.
+		const incomplete = first && since === null ? this.asksRows(table) : this.copies.get(table).awaitsRows;
+		this.#positions.set(table, incomplete ? null : position);
 		if (!first) return;
 		if (since === null) {
 			asked.live = !this.#wanted(table).snapshot;
@@ -213,6 +219,14 @@ export class RawClient extends Follower {
 
 	#unsubscribed(message) {
 		const { id, code } = message;
+		const { table, where } = this.#wanted(id);
+		// Rows that were written before a column of the condition got another type cannot be judged any more: asked again.
+		if (code === '55000' && where !== undefined && this.allowance.isRecent(table)) {
+			this.copies.get(id).void('a column of the condition was altered');
+			this.#positions.set(id, null);
+			if (!this.#views.get(id).leaving) this.#subscribe(id, null);
+			return;
+		}
 		if (!this.#views.get(id)?.leaving || code !== null) throw new Finding('unsubscribed by the server', { message, asked: this.#wanted(id) });
 		this.#forget(id);
 	}
@@ -229,6 +243,8 @@ export class RawClient extends Follower {
 	#refused(message) {
 		const { id: table, code } = message;
 		const asked = this.#asked.get(table);
+		// It had ended by itself when it was left.
+		if (this.#views.get(table)?.leaving && this.allowance.isRecent(this.#wanted(table).table)) return this.#forget(table);
 		if (!(asked?.first && asked.since !== null && (code === '0A000' || code === '22023'))) throw new Finding('an error', { message, asked: this.#wanted(table) });
 		if (code === '22023') throw new Finding('a position of the server\'s own is refused', { message, position: asked.since });
 		this.resets += 1;
