@@ -65,9 +65,7 @@ void Hub::start_reading(uint64_t number)
 		}
 		wanted.condition = std::move(std::get<std::string>(printed));
 	}
-	const std::vector<bool> chosen = choose_columns(shape, subscription.columns);
-	for (size_t i = 0; i < chosen.size(); ++i)
-		if (chosen[i]) wanted.columns.push_back(shape.columns[i].name);
+	wanted.columns = subscription.columns;
 	rows_.start(number, wanted);
 }
 

@@ -20,7 +20,7 @@ namespace plank::core {
 
 struct RowsWanted {
 	uint32_t relation = 0;
-	std::vector<std::string> columns;  // in the shape's order
+	ColumnNames columns;  // chosen from the table as the snapshot finds it
 	bool numbers_as_text = false;
 	std::string condition;  // SQL, names qualified; empty: every row
 	std::string role;

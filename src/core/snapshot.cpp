@@ -29,9 +29,10 @@ std::string SnapshotRequest::encode() const
 	append_varint(out, numbers_as_text ? 1 : 0);
 	append_counted(out, condition);
 	append_counted(out, role);
-	append_varint(out, columns.size());
-	for (const std::string& column : columns)
-		append_counted(out, column);
+	append_varint(out, columns ? columns->size() + 1 : 0);
+	if (columns)
+		for (const std::string& column : *columns)
+			append_counted(out, column);
 	return out;
 }
 
@@ -46,9 +47,13 @@ std::optional<SnapshotRequest> SnapshotRequest::decode(std::string_view bytes)
 	request.condition = reader.counted();
 	request.role = reader.counted();
 	const uint64_t columns = reader.varint();
-	if (!reader.ok() || columns > kMostColumns) return std::nullopt;
-	for (uint64_t i = 0; i < columns && reader.ok(); ++i)
-		request.columns.emplace_back(reader.counted());
+	if (!reader.ok() || columns > kMostColumns + 1) return std::nullopt;
+	if (columns > 0) {
+		std::vector<std::string> names;
+		for (uint64_t i = 1; i < columns && reader.ok(); ++i)
+			names.emplace_back(reader.counted());
+		request.columns = std::make_shared<const std::vector<std::string>>(std::move(names));
+	}
 	if (!ended(reader)) return std::nullopt;
 	return request;
 }

@@ -13,13 +13,14 @@
 #include <vector>
 
 #include "core/shape.hpp"
+#include "core/subscription.hpp"
 
 namespace plank::core {
 
 // Texts are UTF-8.
 struct SnapshotRequest {
-	uint32_t relation = 0;             // OID of the tracked table
-	std::vector<std::string> columns;  // names, in the order in which rows shall have them; empty: the shape's columns
+	uint32_t relation = 0;  // OID of the tracked table
+	ColumnNames columns;    // chosen from the table as the snapshot finds it
 	bool numbers_as_text = false;
 	std::string condition;  // SQL over the table's columns, other names qualified; empty: every row
 	std::string role;       // who reads: its privileges count

@@ -184,8 +184,6 @@ void Server::run()
 			// First of all, for whatever was going on has not come to its end.
 			pg::abort_unit();
 			fail(failure_of(error));
-		} catch (const TableChanged& changed) {
-			fail({unpack_sql_state(ERRCODE_UNDEFINED_COLUMN), changed.what(), "", true});
 		} catch (const std::bad_alloc&) {
 			fail({unpack_sql_state(ERRCODE_OUT_OF_MEMORY), "out of memory", "", false});
 		}

@@ -129,16 +129,11 @@ TableReading::TableReading(Relation relation, const core::SnapshotRequest& reque
 
 std::vector<size_t> TableReading::find_columns() const
 {
+	// Not from the table as whoever asks knows it: DDL may have come in between.
+	const std::vector<bool> chosen = core::choose_columns(*shape_, request_.columns);
 	std::vector<size_t> columns;
-	for (const std::string& name : request_.columns) {
-		const auto found = std::find_if(description_.columns.begin(), description_.columns.end(),
-		                                [&](const pg::ColumnDescription& column) { return column.name == name; });
-		if (found == description_.columns.end()) throw TableChanged("column \"" + name + "\" does not exist");
-		columns.push_back(static_cast<size_t>(found - description_.columns.begin()));
-	}
-	if (request_.columns.empty())
-		for (size_t i = 0; i < description_.columns.size(); ++i)
-			columns.push_back(i);
+	for (size_t i = 0; i < chosen.size(); ++i)
+		if (chosen[i]) columns.push_back(i);
 	return columns;
 }
 

@@ -4,7 +4,6 @@
 
 #include "core/snapshot.hpp"
 
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -14,18 +13,13 @@
 
 namespace plank::snapshot {
 
-// The table does not have the columns any more that were asked for: whoever asked did not know of it yet.
-struct TableChanged : std::runtime_error {
-	using std::runtime_error::runtime_error;
-};
-
 class TableReading {
  public:
 	// `relation` must stay open and `request` where it is. Throws pg::Error.
 	TableReading(Relation relation, const core::SnapshotRequest& request);
 
 	const core::ShapePtr& shape() const noexcept { return shape_; }
-	// Sends the rows that the active snapshot shows to the current user. Throws pg::Error and TableChanged.
+	// Sends the rows that the active snapshot shows to the current user. Throws pg::Error.
 	void run(Answers& answers);
 
  private:

@@ -11,7 +11,8 @@ for (const transport of ['notify', 'wal']) {
 	await clusters[transport].sql(`
 		CREATE TABLE item (id int PRIMARY KEY, owner int, v int, t text);
 		CREATE TABLE empty (id int PRIMARY KEY);
-		SELECT plank.track('item'), plank.track('empty')`);
+		CREATE TABLE bag (a int, b text);
+		SELECT plank.track('item'), plank.track('empty'), plank.track('bag')`);
 }
 for (const [transport, cluster] of Object.entries(clusters)) {
 	const named = (what, body) => test(`${transport}: ${what}`, body);
@@ -39,6 +40,15 @@ for (const [transport, cluster] of Object.entries(clusters)) {
 		assert.deepEqual((await client.transaction()).changes.map(({ op, key }) => [op, key.id]), [['insert', 2]]);
 		await cluster.sql('DELETE FROM item');
 		assert.equal((await client.transaction()).changes.length, 5);
+	});
+
+	named('a table without a key, of which no column is asked for', async (t) => {
+		await cluster.sql(`INSERT INTO bag VALUES (1, 'x'), (2, 'y')`);
+		const client = await cluster.client(t);
+		await client.subscribed({ id: 'a', table: 'bag', snapshot: true, columns: [] });
+		assert.deepEqual((await rows(client, 'a')).rows, [{}, {}]);
+		await cluster.sql('DELETE FROM bag WHERE a = 1');
+		assert.deepEqual((await client.changes()), [{ op: 'delete', key: null, old: {} }]);
 	});
 
 	named('many rows come in parts while other subscriptions go on; nothing is missing and nothing twice under load', async (t) => {

@@ -7,12 +7,10 @@ import { Finding, History } from './failures.mjs';
 import { Allowance } from './follower.mjs';
 import { Ledger } from './ledger.mjs';
 import { Random } from './random.mjs';
-import { tables } from './schema.mjs';
+import { keys, tables } from './schema.mjs';
 import { Snapshot } from './snapshot.mjs';
+import { query, randomView } from './views.mjs';
 
-const keys = {
-	ledger: ['writer', 'n'], checking: ['id'], savings: ['id'], items: ['id'], audit: ['id'], pairs: ['b', 'a'], bag: null, parts: ['id', 'region'],
-};
 const columns = (...names) => names.map((name) => ({ name, type: 'integer' }));
 
 function copyOf(table, Rows, rows = [], snapshot = null) {
@@ -136,6 +134,36 @@ test('the ledger: whole transactions in each writer\'s order pass, others do not
 	reread.check('p');
 });
 
+test('the ledger: after rows from the server it begins to look when all copies have met', () => {
+	const { ledger } = world();
+	ledger.outOfStep();
+	ledger.count('items', '21', [{}]);
+	ledger.count('ledger', '21', line(1, 1, { items: 2 }));
+	ledger.check('p');
+	ledger.count('items', '22', [{}]);
+	ledger.count('ledger', '22', line(1, 2, { items: 2 }));
+	assert.throws(() => ledger.check('q'), Finding);
+});
+
+test('rows that the server sends are taken once, and not where they were not asked for', () => {
+	const copy = copyOf('items', ModelRows);
+	assert.throws(() => copy.serverRows([]), Finding);
+	copy.await('reset');
+	copy.serverRows([row(1, 'a')]);
+	assert.equal(copy.rows.size, 1);
+	assert.throws(() => copy.serverRows([]), Finding);
+});
+
+test('random views are what a seed decides, and say what they hold', () => {
+	const take = (seed) => Array.from({ length: 20 }, function () {
+		return randomView(this);
+	}, new Random(seed));
+	assert.deepEqual(take(3), take(3));
+	assert.notDeepEqual(take(3), take(4));
+	assert.equal(query({ table: 'pairs', where: 'v = 1', columns: ['v', 'a'] }), 'SELECT b,a,v FROM pairs WHERE v = 1');
+	assert.equal(query({ table: 'bag' }), 'SELECT * FROM bag');
+});
+
 test('the sum over two tables', () => {
 	const { copies, ledger } = world();
 	ledger.check('p');
@@ -151,6 +179,14 @@ test('a reset needs a reason, once for each', () => {
 	assert.deepEqual([one.take('items'), one.take('items'), one.take('bag'), other.take('items')], [true, false, false, true]);
 	allowance.grantAll();
 	assert.deepEqual([one.take('bag'), one.take('bag')], [true, false]);
+});
+
+test('an account that is opened late still has what happened just now', () => {
+	const allowance = new Allowance();
+	allowance.grant('items');
+	assert.equal(allowance.account().take('items'), false);
+	const late = allowance.account({ late: true });
+	assert.deepEqual([late.take('items'), late.take('items'), late.take('bag')], [true, false, false]);
 });
 
 test('visibility is PostgreSQL\'s', () => {

@@ -6,6 +6,7 @@ import { Mirror } from '../../client/dist/plank.js';
 import { Model, textOf } from '../client/model.mjs';
 import { Finding } from './failures.mjs';
 import { identity, versioned } from './schema.mjs';
+import { query } from './views.mjs';
 
 /** Text that is equal when the values are, whatever the order of members. */
 export function canonical(value) {
@@ -118,6 +119,8 @@ export class MirrorRows {
 
 export class Copy {
 	whole = false;
+	/** Void, and the server is to send the rows. */
+	awaitsRows = false;
 	/** What the rows were read under. */
 	snapshot = null;
 	/** Only transactions after the one with this mark are in step with other copies: it was read ahead of the stream. */
@@ -125,8 +128,11 @@ export class Copy {
 	#buffer = [];
 	#reading = 0;
 
-	constructor(table, rows, history) {
+	/** `view` is what a subscription sees where that is not a whole table; `table` is then only its id. */
+	constructor(table, rows, history, view) {
 		this.table = table;
+		this.of = view?.table ?? table;
+		this.source = query(view ?? { table });
 		this.rows = rows;
 		this.history = history;
 	}
@@ -135,9 +141,16 @@ export class Copy {
 	void(reason) {
 		this.history.add(this.table, null, ['void:', reason]);
 		this.whole = false;
+		this.awaitsRows = false;
 		this.rows.clear();
 		this.#buffer = [];
 		return (this.#reading += 1);
+	}
+
+	/** Void until the server has sent the rows. */
+	await(reason) {
+		this.void(reason);
+		this.awaitsRows = true;
 	}
 
 	/** The table as read, unless it was made void again meanwhile; tells whether it was taken. */
@@ -149,13 +162,14 @@ export class Copy {
 		this.snapshot = snapshot;
 		this.mark = mark;
 		this.whole = true;
+		this.awaitsRows = false;
 		for (const [xid, changes] of this.#buffer.splice(0)) this.transaction(xid, changes);
 		return true;
 	}
 
 	/** The rows that the server sent. */
 	serverRows(rows) {
-		if (this.whole) throw this.finding('rows that nothing asked for', null, {});
+		if (!this.awaitsRows) throw this.finding('rows that nothing asked for', null, {});
 		this.fill(this.#reading, { rows, columns: null, snapshot: null });
 	}
 
@@ -196,7 +210,7 @@ export class Copy {
 	}
 
 	finding(message, row, facts) {
-		return new Finding(`${this.table}: ${message}`, { row, ...facts, messages: this.history.about(this.table, row) });
+		return new Finding(`${this.table}: ${message}`, { row, rows: this.source, ...facts, messages: this.history.about(this.table, row) });
 	}
 
 	#check(change, name, xid) {

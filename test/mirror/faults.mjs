@@ -16,7 +16,7 @@ export class Faults {
 
 	async run() {
 		const { options } = this.#world;
-		const weights = { drop: 8, slow: 2, 'restart-client': 2, reload: 1, ddl: 4, 'terminate-worker': 1.5, 'kill-worker': 0.7, 'kill-server': 0.7 };
+		const weights = { drop: 8, slow: 2, 'restart-client': 2, reload: 1, ddl: 4, views: 4, snapshots: 4, 'terminate-worker': 1.5, 'kill-worker': 0.7, 'kill-server': 0.7 };
 		const choices = options.faults.map((name) => [weights[name], name]);
 		if (choices.length === 0) return;
 		this.#stopped = false;
@@ -42,12 +42,37 @@ export class Faults {
 			case 'restart-client': return this.#someClient().restart();
 			case 'reload': return this.#world.servers.primary.query('SELECT pg_reload_conf()').catch(() => {});
 			case 'ddl': return this.#ddl();
+			case 'views': return this.#viewer()?.changeViews(this.#random.between(1, 8));
+			case 'snapshots': return this.#snapshots();
 			default: return this.#disturb(name);
 		}
 	}
 
 	#someClient() {
 		return this.#random.pick(this.#world.clients);
+	}
+
+	#viewer() {
+		return this.#random.pick(this.#world.clients.filter(({ changeViews }) => changeViews !== undefined));
+	}
+
+	// Many at once, and something in the middle of them.
+	async #snapshots() {
+		const { servers, scribe } = this.#world;
+		const client = this.#viewer();
+		if (client === undefined) return;
+		client.dropAtRows = this.#random.pick(['amid', 'after', null]);
+		client.changeViews(this.#random.between(4, 12));
+		await pause(this.#random.between(0, 30));
+		const amid = this.#random.pick(['nothing', 'drop', 'ddl', 'truncate', 'reader', 'terminate-worker', 'kill-worker']);
+		switch (amid) {
+			case 'drop': return client.drop(false);
+			case 'ddl': return this.#ddl();
+			case 'truncate': return scribe.try((session) => session.query(`TRUNCATE ${this.#random.pick(['facets', 'items', 'bag', 'pairs'])}`));
+			case 'reader': return servers.primary.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'plank snapshot'`).catch(() => {});
+			case 'nothing': return undefined;
+			default: return this.#world.options.faults.includes(amid) ? this.#disturb(amid) : undefined;
+		}
 	}
 
 	#drop() {

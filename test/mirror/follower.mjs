@@ -8,6 +8,9 @@ import { Reader } from './reading.mjs';
 import { tables } from './schema.mjs';
 import { Scribe } from './writer.mjs';
 
+// How long after its reason a reset may come, at the most.
+const grace = 10_000;
+
 export class Follower {
 	/** Since the start. */
 	transactions = 0;
@@ -16,8 +19,8 @@ export class Follower {
 	resumes = 0;
 	resets = 0;
 
-	constructor({ name, number, servers, random, failures, allowance, options, makeRows }) {
-		Object.assign(this, { name, servers, random, failures, allowance, options });
+	constructor({ name, number, servers, random, failures, allowance, options, snapshot, makeRows }) {
+		Object.assign(this, { name, servers, random, failures, allowance, options, snapshot });
 		this.history = new History();
 		this.copies = new Map(tables.map((table) => [table, new Copy(table, makeRows(table), this.history)]));
 		this.ledger = new Ledger(this.copies);
@@ -46,9 +49,26 @@ export class Follower {
 	/** The copy is void: read anew, unless the server sends the rows. */
 	refill(table, reason) {
 		const copy = this.copies.get(table);
-		if (this.options.snapshot) copy.void(reason);
-		else this.reader.refill(copy, reason, () => this.guard(() => this.filled(table))).catch((error) => this.fail(error));
+		if (this.asksRows(table)) copy.await(reason);
+		else this.read(table, reason);
 		if (table === 'ledger') this.ledger.reread();
+	}
+
+	/** Whether the server sends the rows. */
+	asksRows() {
+		return this.snapshot;
+	}
+
+	/** The same, by SELECT. */
+	read(table, reason) {
+		this.reader.refill(this.copies.get(table), reason, () => this.guard(() => this.filled(table))).catch((error) => this.fail(error));
+	}
+
+	/** The last rows of a snapshot. */
+	served(table, rows) {
+		this.copies.get(table).serverRows(rows);
+		if (tables.includes(table)) this.ledger.outOfStep();
+		this.filled(table);
 	}
 
 	filled(table) {
@@ -58,7 +78,8 @@ export class Follower {
 	/** A reset of a table, which must have a reason. */
 	reset(table, reason) {
 		this.resets += 1;
-		if (!this.permitted.take(table)) {
+		// A snapshot may be begun again at any time: its reader ended, or the log could not keep what came meanwhile.
+		if (!this.copies.get(table).awaitsRows && !this.account(table).take(this.copies.get(table).of)) {
 			throw new Finding(`a reset of ${table} that nothing asked for: ${reason}`, { messages: this.history.about(table, null) });
 		}
 		this.refill(table, `reset, ${reason}`);
@@ -68,13 +89,33 @@ export class Follower {
 		return [...this.copies.values()].every(({ whole }) => whole);
 	}
 
+	/** The account that pays for resets of a copy. */
+	account() {
+		return this.permitted;
+	}
+
+	/** What `compare` compares, by name. */
+	comparable() {
+		return this.copies;
+	}
+
+	/** What it waits for before that: names of copies. `arrived(table, rows)` tells whether a table's last row is there. */
+	lacks(arrived) {
+		return tables.filter((table) => !this.copies.get(table).whole || !arrived(table, this.copies.get(table).rows));
+	}
+
+	/** How far a copy has come, for who looks at a failure. */
+	standing(id) {
+		const { whole, awaitsRows, source } = this.copies.get(id);
+		return { id, whole, awaitsRows, source, last: this.history.about(id, null, 3) };
+	}
+
 	/** Everything has arrived: compares all copies with what the tables hold. */
 	compare(expected) {
 		this.ledger.check('the end');
-		for (const table of tables) {
-			const copy = this.copies.get(table);
+		for (const [table, copy] of this.comparable()) {
 			const left = new Map();
-			for (const row of expected.get(table)) {
+			for (const row of expected.get(copy.source)) {
 				const text = canonical(row);
 				left.set(text, (left.get(text) ?? 0) + 1);
 			}
@@ -102,24 +143,31 @@ export class Follower {
  * it has taken of that.
  */
 export class Allowance {
-	#granted = new Map(tables.map((table) => [table, 0]));
+	#granted = new Map(tables.map((table) => [table, []]));
 	/** Set when resets need no reason, as from a server that cannot resume. */
 	any = false;
 
 	grant(...names) {
-		for (const table of names) this.#granted.set(table, this.#granted.get(table) + 1);
+		for (const table of names) this.#granted.get(table).push(Date.now());
+	}
+
+	/** Whether a reset of the table may still be under way. */
+	isRecent(table) {
+		return (this.#granted.get(table).at(-1) ?? 0) > Date.now() - grace;
 	}
 
 	grantAll() {
 		this.grant(...tables);
 	}
 
-	account() {
-		const taken = new Map(this.#granted);
+	/** `late` when it is opened amid faults, the last of which may still have their resets to come. */
+	account({ late = false } = {}) {
+		const since = late ? Date.now() - grace : Infinity;
+		const taken = new Map([...this.#granted].map(([table, times]) => [table, times.filter((time) => time < since).length]));
 		return {
 			take: (table) => {
 				if (this.any) return true;
-				if (taken.get(table) >= this.#granted.get(table)) return false;
+				if (taken.get(table) >= this.#granted.get(table).length) return false;
 				taken.set(table, taken.get(table) + 1);
 				return true;
 			},

@@ -11,6 +11,7 @@ export class Ledger {
 	#copies;
 	#seen = new Map();
 	#last = new Map();
+	#inStep = true;
 
 	constructor(copies) {
 		this.#copies = copies;
@@ -46,10 +47,17 @@ export class Ledger {
 		for (const { writer, n } of this.#copies.get('ledger').rows.all()) this.#last.set(writer, Math.max(n, this.#last.get(writer) ?? 0));
 	}
 
+	/** Rows came from the server, who does not say which transactions they have: those until all copies meet again may be seen in part. */
+	outOfStep() {
+		this.#inStep = false;
+	}
+
 	/** All copies stand at one position. */
 	check(position) {
 		const copies = this.#copies;
-		if ([...copies.values()].some(({ whole }) => !whole)) return;
+		if (tables.some((table) => !copies.get(table).whole)) return;
+		if (!this.#inStep) this.#seen.clear();
+		this.#inStep = true;
 		for (const [xid, { counts, expected }] of this.#seen) {
 			const covered = (table) => copies.get(table).covers(xid);
 			if (expected === null && !covered('ledger')) throw new Finding(`transaction ${xid} came without its line in the ledger`, { counts, position });

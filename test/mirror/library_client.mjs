@@ -55,7 +55,8 @@ export class LibraryClient extends Follower {
 		};
 		const since = this.#stored.get(table) ?? null;
 		let before = null;
-		const watch = plank.table(`public.${table}`, { since, ...(this.options.snapshot && { snapshot: true }) }).subscribe(handle((change) => {
+		let received = [];
+		const watch = plank.table(`public.${table}`, { since, ...(this.snapshot && { snapshot: true }) }).subscribe(handle((change) => {
 			this.ledger.count(table, change.xid, [change]);
 			copy.transaction(change.xid, [withoutNulls(change)]);
 		}));
@@ -65,20 +66,22 @@ export class LibraryClient extends Follower {
 			else if (before === null && since === null) this.refill(table, 'subscribed');
 			before = message;
 			const { missing } = copy.rows;
-			if (missing !== null && copy.whole) this.refill(table, missing);
+			if (missing !== null && copy.whole) this.read(table, missing);
+			received = [];
 		}));
-		watch.on('reset', handle(({ reason }) => this.reset(table, reason)));
+		watch.on('reset', handle(({ reason }) => {
+			received = [];
+			this.reset(table, reason);
+		}));
 		watch.on('position', handle((position) => this.#compareNotes(position)));
-		let received = [];
 		watch.on('rows', handle((rows) => {
 			received.push(...rows);
 		}));
 		// The position comes with the last of a snapshot's rows.
 		watch.on('position', handle(() => {
-			if (copy.whole || !this.options.snapshot) return;
-			copy.serverRows(received);
+			if (!copy.awaitsRows) return;
+			this.served(table, received);
 			received = [];
-			this.filled(table);
 		}));
 		this.#watches.set(table, watch);
 	}
@@ -108,6 +111,7 @@ export class LibraryClient extends Follower {
 		plank?.close();
 		for (const [table, watch] of this.#watches) {
 			if (watch.position !== null) this.#stored.set(table, watch.position);
+			else if (this.copies.get(table).awaitsRows) this.#stored.delete(table);
 		}
 		await this.start();
 	}

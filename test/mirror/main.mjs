@@ -13,6 +13,7 @@ import { RawClient } from './raw_client.mjs';
 import { ddl, Definitions, tables } from './schema.mjs';
 import { Servers } from './server.mjs';
 import { readTable } from './snapshot.mjs';
+import { query } from './views.mjs';
 import { pause, Scribe, Writer } from './writer.mjs';
 
 const options = readOptions(process.argv.slice(2));
@@ -46,7 +47,9 @@ function makeClients(servers) {
 	return Array.from({ length: options.clients }, (_, i) => {
 		const Kind = i % 2 === 0 ? RawClient : LibraryClient;
 		const name = `${Kind === RawClient ? 'raw' : 'library'} client ${i}`;
-		const client = new Kind({ name, number: i, servers, random: random.fork(name), failures, allowance, options });
+		// Half of either kind, and of those on either server.
+		const snapshot = options.snapshot || [1, 2, 4].includes(i % 6);
+		const client = new Kind({ name, number: i, servers, random: random.fork(name), failures, allowance, options, snapshot });
 		client.prefersStandby = options.standby && i % 4 >= 2;
 		return client;
 	});
@@ -67,7 +70,7 @@ const marks = {
 	ledger: (rows) => rows.held({ writer: 0, n: 2 }), checking: (rows) => rows.held({ id: -1 }), savings: (rows) => rows.held({ id: -1 }),
 	items: (rows) => rows.held({ id: 10 ** 9 }), audit: (rows) => rows.all().some(({ kind }) => kind === 'mark'),
 	pairs: (rows) => rows.held({ a: -1, b: 'mark' }), bag: (rows) => rows.all().some(({ a }) => a === -1),
-	parts: (rows) => rows.held({ id: -1, region: 'mark' }),
+	parts: (rows) => rows.held({ id: -1, region: 'mark' }), facets: (rows) => rows.held({ id: 10 ** 9 }),
 };
 
 async function mark(scribe) {
@@ -75,16 +78,22 @@ async function mark(scribe) {
 	await scribe.commit((session) => session.query(`
 		INSERT INTO checking VALUES (-1, 0, 0); INSERT INTO savings VALUES (-1, 0, 0); INSERT INTO items VALUES (1000000000, 'mark', '', now(), 0);
 		INSERT INTO audit (kind) VALUES ('mark'); INSERT INTO pairs VALUES (-1, 'mark', 0, 0); INSERT INTO bag VALUES (-1, 'mark');
-		INSERT INTO parts VALUES (-1, 'mark', '', 0)`));
+		INSERT INTO parts VALUES (-1, 'mark', '', 0); INSERT INTO facets (id, version) VALUES (1000000000, 0)`));
 }
+
+const sources = new Map(tables.map((table) => [query({ table }), table]));
 
 async function compare(servers, clients) {
 	const session = await servers.session();
 	const expected = new Map();
-	for (const table of tables) expected.set(table, (await readTable(session, table)).rows);
+	for (const client of clients) {
+		for (const copy of client.comparable().values())
+			if (!expected.has(copy.source)) expected.set(copy.source, (await readTable(session, copy)).rows);
+		client.guard(() => client.compare(expected));
+	}
 	await session.end();
-	for (const client of clients) client.guard(() => client.compare(expected));
-	return [...expected].map(([table, rows]) => `${table} ${rows.length}`).join(', ');
+	const views = [...expected].filter(([source]) => !sources.has(source));
+	return `${[...sources].map(([source, table]) => `${table} ${expected.get(source).length}`).join(', ')}, and ${views.length} views, ${views.filter(([, rows]) => rows.length > 0).length} with rows`;
 }
 
 // The clients of the standby go on as they are; the others' server is gone.
@@ -96,10 +105,10 @@ async function promotion({ servers, clients }) {
 // Nothing is written any more: all clients come to the end, and are compared.
 async function settle({ servers, clients }) {
 	await mark(new Scribe(servers, 0));
-	const lacks = (client) => tables.filter((table) => !client.copies.get(table).whole || !marks[table](client.copies.get(table).rows));
+	const lacks = (client) => client.lacks((table, rows) => marks[table](rows));
 	const late = () => clients.filter((client) => !client.failed && lacks(client).length > 0);
 	await until(() => failures.count > 0 || late().length === 0, 'every client catches up', 60_000).catch((error) => {
-		for (const client of late()) client.fail(new Finding(error.message, { incomplete: lacks(client) }));
+		for (const client of late()) client.fail(new Finding(error.message, { incomplete: lacks(client).map((id) => client.standing(id)) }));
 	});
 	if (failures.count === 0) out.write(`compared: ${await compare(servers, clients)}\n`);
 }

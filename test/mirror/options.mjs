@@ -2,7 +2,7 @@
 
 import { parseArgs } from 'node:util';
 
-export const allFaults = ['drop', 'slow', 'restart-client', 'reload', 'ddl', 'terminate-worker', 'kill-worker', 'kill-server'];
+export const allFaults = ['drop', 'slow', 'restart-client', 'reload', 'ddl', 'views', 'snapshots', 'terminate-worker', 'kill-worker', 'kill-server'];
 
 const help = `Usage: node test/mirror/main.mjs [options]
 
@@ -14,7 +14,8 @@ const help = `Usage: node test/mirror/main.mjs [options]
   --rate N                 transactions a second that each writer tries for (40)
   --faults LIST            of ${allFaults.join(',')}; "all", or "none" (all)
   --standby                a hot standby that serves half of the clients, and a promotion; transport wal only
-  --snapshot               clients ask for snapshot:true in place of reading the table themselves
+  --snapshot               all clients ask for snapshot:true; else one half does, the other reads the tables itself
+  --views N                random conditions and columns that each raw client subscribes to besides (12)
   --keep                   leave the servers' folder behind
 `;
 
@@ -24,7 +25,7 @@ export function readOptions(args) {
 			transport: { type: 'string', default: 'notify' }, seconds: { type: 'string', default: '30' }, seed: { type: 'string' },
 			writers: { type: 'string', default: '4' }, clients: { type: 'string', default: '6' }, rate: { type: 'string', default: '40' },
 			faults: { type: 'string', default: 'all' }, standby: { type: 'boolean', default: false },
-			snapshot: { type: 'boolean', default: false }, keep: { type: 'boolean', default: false }, help: { type: 'boolean' },
+			snapshot: { type: 'boolean', default: false }, views: { type: 'string', default: '12' }, keep: { type: 'boolean', default: false }, help: { type: 'boolean' },
 		},
 	});
 	if (values.help) {
@@ -44,6 +45,6 @@ export function readOptions(args) {
 	return {
 		transport: values.transport, seconds: number('seconds', 1), writers: number('writers', 1), clients: number('clients', 1),
 		rate: number('rate', 1), seed: values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : number('seed', 0),
-		faults, standby: values.standby, snapshot: values.snapshot, keep: values.keep,
+		faults, standby: values.standby, snapshot: values.snapshot, views: number('views', 0), keep: values.keep,
 	};
 }

@@ -2,21 +2,26 @@
 
 import { Finding } from './failures.mjs';
 import { Wire } from '../client/wire.mjs';
-import { ModelRows } from './copy.mjs';
+import { Copy, ModelRows } from './copy.mjs';
 import { Follower } from './follower.mjs';
-import { tables } from './schema.mjs';
+import { keys, tables } from './schema.mjs';
+import { randomView } from './views.mjs';
 import { pause } from './writer.mjs';
 
 export class RawClient extends Follower {
 	#wire = null;
 	#positions = new Map(tables.map((table) => [table, null]));
-	// Per table and connection: what was asked, and how far the answer has come.
+	// Subscriptions beside those to whole tables, by id: what is asked for, and the account of its resets.
+	#views = new Map();
+	#lastView = 0;
+	// Per subscription and connection: what was asked, and how far the answer has come.
 	#asked = new Map();
 	#parts = null;
 	#running;
 
 	constructor(settings) {
 		super({ ...settings, makeRows: (table) => new ModelRows(table) });
+		for (let i = this.options.views; i > 0; i -= 1) this.#addView();
 	}
 
 	start() {
@@ -46,14 +51,74 @@ export class RawClient extends Follower {
 			if (wire === this.#wire && !wire.dropped) this.guard(() => this.#received(wire, message));
 		};
 		this.#wire = wire;
-		for (const table of tables) this.#subscribe(table, this.#positions.get(table));
+		for (const [id, { leaving }] of this.#views) if (leaving) this.#forget(id);
+		for (const [id, position] of this.#positions) this.#subscribe(id, position);
+	}
+
+	#addView() {
+		const id = `view ${(this.#lastView += 1)}`;
+		const view = { ...randomView(this.random), snapshot: this.random.percent(70) };
+		this.#views.set(id, { view, permitted: this.allowance.account({ late: true }), leaving: false });
+		this.copies.set(id, new Copy(id, new ModelRows(view.table), this.history, view));
+		this.#positions.set(id, null);
+		return id;
+	}
+
+	#forget(id) {
+		for (const map of [this.#views, this.copies, this.#positions, this.#asked]) map.delete(id);
+	}
+
+	/** Leaves some of its random subscriptions and makes others, on the connection as it is. */
+	changeViews(count) {
+		const staying = [...this.#views].filter(([, { leaving }]) => !leaving).map(([id]) => id);
+		for (let i = Math.min(count, staying.length); i > 0; i -= 1) {
+			const id = staying.splice(this.random.between(0, staying.length - 1), 1)[0];
+			const added = this.#addView();
+			if (!this.#asked.has(id)) {
+				this.#forget(id);
+				continue;
+			}
+			this.#views.get(id).leaving = true;
+			this.#wire.send({ type: 'unsubscribe', id });
+			this.#subscribe(added, null);
+		}
+	}
+
+	/** Its tables, and its views as far as they are there to stay. */
+	comparable() {
+		return new Map([...this.copies].filter(([id]) => !this.#views.get(id)?.leaving));
+	}
+
+	// A view has no last row of its own: it has come to where the tables are when it stands at their position.
+	lacks(arrived) {
+		const lacks = super.lacks(arrived);
+		const position = this.#positions.get('ledger');
+		for (const [id, copy] of this.comparable())
+			if (this.#views.has(id) && (!copy.whole || this.#positions.get(id) !== position)) lacks.push(id);
+		return lacks;
+	}
+
+	account(id) {
+		return this.#views.get(id)?.permitted ?? this.permitted;
+	}
+
+	asksRows(id) {
+		return this.#wanted(id).snapshot;
+	}
+
+	standing(id) {
+		return { ...super.standing(id), position: this.#positions.get(id), others: this.#positions.get('ledger'), asked: { ...this.#asked.get(id), rows: null } };
+	}
+
+	#wanted(id) {
+		return this.#views.get(id)?.view ?? { table: id, snapshot: this.snapshot };
 	}
 
 	#subscribe(table, since) {
-		this.#asked.set(table, { since, live: false, first: true, awaitsReset: false });
+		const { snapshot, ...wanted } = this.#wanted(table);
+		this.#asked.set(table, { since, live: false, first: true, awaitsReset: false, rows: [] });
 		this.#wire.send({
-			type: 'subscribe', id: table, table: `public.${table}`, ...(since !== null && { since }),
-			...(this.options.snapshot && { snapshot: true }),
+			type: 'subscribe', id: table, ...wanted, table: `public.${wanted.table}`, ...(since !== null && { since }), ...(snapshot && { snapshot }),
 		});
 	}
 
@@ -99,6 +164,7 @@ export class RawClient extends Follower {
 			case 'subscribed': return this.#subscribed(message);
 			case 'reset': return this.#reset(message);
 			case 'rows': return this.#rows(message);
+			case 'unsubscribed': return this.#unsubscribed(message);
 			case 'position': return this.#told(message.position);
 			case 'error': return this.#refused(message);
 			case 'pong': return undefined;
@@ -113,10 +179,13 @@ export class RawClient extends Follower {
 		asked.first = false;
 		if (first && since !== null && typeof resumed !== 'boolean') throw new Finding('subscribed does not say whether it resumed', { message });
 		this.copies.get(table).shape(message);
-		this.#positions.set(table, position);
+		this.#checkColumns(message);
+		// There is nothing to go on from before the last of the rows.
+		const incomplete = first && since === null ? this.asksRows(table) : this.copies.get(table).awaitsRows;
+		this.#positions.set(table, incomplete ? null : position);
 		if (!first) return;
 		if (since === null) {
-			asked.live = !this.options.snapshot;
+			asked.live = !this.#wanted(table).snapshot;
 			this.refill(table, 'subscribed');
 		} else if (resumed) {
 			this.resumes += 1;
@@ -131,26 +200,55 @@ export class RawClient extends Follower {
 		const asked = this.#asked.get(table);
 		if (asked.awaitsReset) asked.live = true;
 		asked.awaitsReset = false;
-		this.#positions.set(table, this.options.snapshot ? null : position);
+		asked.rows = [];
+		this.#positions.set(table, this.#wanted(table).snapshot ? null : position);
 		this.reset(table, reason);
 	}
 
 	#rows({ id: table, rows, more, position }) {
 		const asked = this.#asked.get(table);
-		(asked.rows ??= []).push(...rows);
-		if (more) return;
-		this.copies.get(table).serverRows(asked.rows.splice(0));
-		this.#positions.set(table, position);
-		this.filled(table);
+		for (const row of rows) asked.rows.push(row);
+		if (more !== true) {
+			this.#positions.set(table, position);
+			this.served(table, asked.rows.splice(0));
+		}
+		if (this.dropAtRows !== (more === true ? 'amid' : 'after')) return;
+		this.dropAtRows = null;
+		this.#cut(this.#wire);
+	}
+
+	#unsubscribed(message) {
+		const { id, code } = message;
+		const { table, where } = this.#wanted(id);
+		// Rows that were written before a column of the condition got another type cannot be judged any more: asked again.
+		if (code === '55000' && where !== undefined && this.allowance.isRecent(table)) {
+			this.copies.get(id).void('a column of the condition was altered');
+			this.#positions.set(id, null);
+			if (!this.#views.get(id).leaving) this.#subscribe(id, null);
+			return;
+		}
+		if (!this.#views.get(id)?.leaving || code !== null) throw new Finding('unsubscribed by the server', { message, asked: this.#wanted(id) });
+		this.#forget(id);
+	}
+
+	// What a view sees is what it asked for and the key.
+	#checkColumns({ id, columns }) {
+		const { table, columns: asked } = this.#wanted(id);
+		if (asked === undefined) return;
+		const expected = [...new Set([...(keys[table] ?? []), ...asked])].sort().join();
+		const got = columns.map(({ name }) => name).sort().join();
+		if (got !== expected) throw new Finding('other columns than were asked for', { id, expected, got });
 	}
 
 	#refused(message) {
 		const { id: table, code } = message;
 		const asked = this.#asked.get(table);
-		if (!(asked?.first && asked.since !== null && (code === '0A000' || code === '22023'))) throw new Finding('an error', { message });
+		// It had ended by itself when it was left.
+		if (this.#views.get(table)?.leaving && this.allowance.isRecent(this.#wanted(table).table)) return this.#forget(table);
+		if (!(asked?.first && asked.since !== null && (code === '0A000' || code === '22023'))) throw new Finding('an error', { message, asked: this.#wanted(table) });
 		if (code === '22023') throw new Finding('a position of the server\'s own is refused', { message, position: asked.since });
 		this.resets += 1;
-		if (!this.permitted.take(table)) throw new Finding('a resume that is not supported', { message });
+		if (!this.account(table).take(this.#wanted(table).table)) throw new Finding('a resume that is not supported', { message });
 		this.#subscribe(table, null);
 	}
 
@@ -178,14 +276,15 @@ export class RawClient extends Follower {
 		for (const change of changes) {
 			for (const id of change.ids) {
 				if (catchup !== undefined && id !== catchup) throw new Finding(`the catching up of ${catchup} names ${id}`, { xid, change });
-				if (`public.${id}` !== change.table) throw new Finding(`a change of ${change.table} is for ${id}`, { xid, change });
+				if (`public.${this.#wanted(id).table}` !== change.table) throw new Finding(`a change of ${change.table} is for ${id}`, { xid, change });
 				if (!byTable.has(id)) byTable.set(id, []);
 				byTable.get(id).push(change);
 			}
 		}
 		for (const [table, own] of byTable) {
+			if (!this.#asked.has(table)) throw new Finding(`a change for ${table}, which was left`, { xid });
 			if (this.#asked.get(table).awaitsReset) throw new Finding(`a change of ${table} between a failed resume and its reset`, { xid });
-			this.ledger.count(table, xid, own);
+			if (!this.#views.has(table)) this.ledger.count(table, xid, own);
 			this.copies.get(table).transaction(xid, own);
 			if (catchup === undefined) this.#asked.get(table).live = true;
 		}
@@ -196,7 +295,7 @@ export class RawClient extends Follower {
 
 	#told(position) {
 		for (const [table, asked] of this.#asked) {
-			if (asked.first || asked.awaitsReset || (this.options.snapshot && !this.copies.get(table).whole)) continue;
+			if (asked.first || asked.awaitsReset || this.copies.get(table).awaitsRows) continue;
 			asked.live = true;
 			this.#positions.set(table, position);
 		}
@@ -204,7 +303,7 @@ export class RawClient extends Follower {
 	}
 
 	#compareNotes() {
-		const [one, ...others] = this.#positions.values();
+		const [one, ...others] = tables.map((table) => this.#positions.get(table));
 		if (one !== null && others.every((other) => other === one)) this.ledger.check(one);
 	}
 }

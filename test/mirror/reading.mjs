@@ -27,7 +27,7 @@ export class Reader {
 			let session;
 			try {
 				session = await this.#servers.session();
-				const result = await readTable(session, copy.table);
+				const result = await readTable(session, copy);
 				// A row that is written after the reading tells when the stream has come past it.
 				const mark = summed.has(copy.table) ? await this.#scribe.commit((writing) => marked(writing, copy.table)) : null;
 				if (copy.fill(reading, { ...result, mark })) filled();

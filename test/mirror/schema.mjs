@@ -3,9 +3,33 @@
 // of triggers, of rows that move between partitions, and of what a savepoint took back.
 
 /** Name, and whether its rows have a version: a number that only grows, whoever writes the row. */
-export const tables = ['ledger', 'checking', 'savings', 'items', 'audit', 'pairs', 'bag', 'parts'];
-export const versioned = new Set(['checking', 'savings', 'items', 'pairs', 'parts']);
+export const tables = ['ledger', 'checking', 'savings', 'items', 'audit', 'pairs', 'bag', 'parts', 'facets'];
+export const versioned = new Set(['checking', 'savings', 'items', 'pairs', 'parts', 'facets']);
+export const keys = {
+	ledger: ['writer', 'n'], checking: ['id'], savings: ['id'], items: ['id'], audit: ['id'], pairs: ['b', 'a'], bag: null, parts: ['id', 'region'], facets: ['id'],
+};
 export const total = 2 * 20 * 100;
+
+// Values of few kinds, so that conditions meet them; each is null at times.
+const pool = (...literals) => `(ARRAY[${literals}, NULL])[1 + floor(random() * ${literals.length + 1})::int]`;
+const text = (value) => `'${value}'`;
+
+/** Expressions that give a random value of each of the columns of `facets` but its key and version. */
+export const facets = {
+	n: pool(-3, 0, 1, 7, 7, 42), big: pool('0::bigint', '9007199254740993', '-9223372036854775808', '7'),
+	price: pool('1.0', '1.00', '1', '0.5', '10.50', '99999999999999999999.125', `'NaN'::numeric`, '-2.50'), amount: pool('1.000', '2.5', '-7.125', '1000000.001'),
+	name: pool(...['alpha', 'Alpha', 'ALPHA', 'älpha', 'zeta', 'Zeta', '', 'a%b_c', 'ünïcödé', '_x', 'back\\slash'].map(text)), code: pool(...['a', 'B', 'b', 'Z', 'ä', '-a', 'a '].map(text)),
+	kind: pool(`'ab'::char(4)`, `'ab  '`, `'abcd'`, `''`),
+	tags: `(ARRAY['{}', '{red}', '{red,blue}', '{NULL}', '{blue,NULL,red}', '{green}', NULL]::text[])[1 + floor(random() * 7)::int]::text[]`,
+	nums: `(ARRAY['{}', '{1}', '{1,2,3}', '{7,NULL}', '[2:3]={4,5}', NULL]::text[])[1 + floor(random() * 6)::int]::int[]`,
+	doc: `(ARRAY['{}', '[]', 'null', '1', '"x"', '{"a": 1}', '{"a": {"b": [1, 2]}}', '{"a": "1", "tag": "red"}', '[1, "red", null]', NULL]::jsonb[])[1 + floor(random() * 10)::int]`,
+	span: pool(`'empty'::int4range`, `'[1,5)'`, `'(,10]'`, `'[7,)'`, `'[3,3]'`), at: pool(`'2026-03-29 01:30:00+00'::timestamptz`, `'2026-10-25 02:30:00.123456+02'`, `'infinity'`, `'2000-01-01 00:00:00-08'`, `'1900-01-01 00:00+00'`),
+	day: pool(`'2026-02-28'::date`, `'2024-02-29'`, `'-infinity'`, `'2026-11-01'`), took: pool(`'1 mon'::interval`, `'30 days'`, `'36:00'`, `'-1 day'`),
+	flag: pool('true', 'false'), ratio: pool(`'NaN'::float8`, `'-0'`, '0', '0.1', `'Infinity'`, '1e308'), address: pool(`'10.0.0.1'::inet`, `'10.0.0.0/8'`, `'::1'`),
+};
+
+/** A query of random rows of `facets`; `key` gives each its id. */
+export const facetRows = (from, key) => `(id, ${Object.keys(facets)}, version) SELECT ${key}, ${Object.values(facets)}, nextval('versions') FROM ${from}`;
 
 const counted = tables.filter((name) => name !== 'ledger');
 
@@ -30,6 +54,8 @@ export const ddl = `
 	CREATE TABLE pairs (a int, b text, v numeric(8,2), version bigint NOT NULL, PRIMARY KEY (b, a));
 	CREATE TABLE bag (a int, b text);
 	CREATE TABLE parts (id int, region text, note text, version bigint NOT NULL, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+	CREATE TABLE facets (id int PRIMARY KEY, n int, big bigint, price numeric, amount numeric(12,3), name text, code text COLLATE "C", kind char(4), tags text[], nums int[],
+		doc jsonb, span int4range, at timestamptz, day date, took interval, flag boolean, ratio float8, address inet, version bigint NOT NULL);
 	CREATE TABLE parts_north PARTITION OF parts FOR VALUES IN ('north');
 	CREATE TABLE parts_south PARTITION OF parts FOR VALUES IN ('south');
 	CREATE TABLE parts_rest PARTITION OF parts DEFAULT;
@@ -55,6 +81,7 @@ export const ddl = `
 	INSERT INTO pairs SELECT i, chr(97 + i % 26), i / 4.0, 0 FROM generate_series(1, 100) i;
 	INSERT INTO bag SELECT i % 10, 'x' FROM generate_series(1, 100) i;
 	INSERT INTO parts SELECT i, (ARRAY['north', 'south', 'east'])[1 + i % 3], 'note', 0 FROM generate_series(1, 100) i;
+	INSERT INTO facets ${facetRows('generate_series(1, 150) i', 'i')};
 	${tables.map((name) => `SELECT plank.track('${name}');`).join(' ')}
 `;
 
@@ -71,7 +98,7 @@ export class Definitions {
 
 	/** What to do next, and `done` to call when it was committed. */
 	next(random) {
-		const table = random.pick(['items', 'pairs', 'bag', 'parts', 'checking']);
+		const table = random.pick(['items', 'pairs', 'bag', 'parts', 'checking', 'facets']);
 		const extra = this.extra(table);
 		const set = (columns) => () => this.#columns.set(table, columns);
 		const name = `x${this.#last += 1}`;
@@ -83,6 +110,7 @@ export class Definitions {
 				? { table: 'parts', sql: `DELETE FROM parts WHERE region = 'south'; ALTER TABLE parts ATTACH PARTITION parts_south FOR VALUES IN ('south')`, reset: true, done: () => (this.#detached = false) }
 				: { table: 'parts', sql: 'ALTER TABLE parts DETACH PARTITION parts_south', reset: true, done: () => (this.#detached = true) }],
 			[1, { table: 'parts', sql: 'TRUNCATE parts_north', reset: true }],
+			[1, { table: 'facets', sql: `ALTER TABLE facets ALTER n TYPE ${random.pick(['int', 'bigint', 'numeric'])}`, reset: true }],
 			[1, { table: 'pairs', sql: `ALTER TABLE pairs ALTER v TYPE numeric(${8 + (this.#last % 3)},${2 + (this.#last % 2)})`, reset: true }],
 		];
 		if (extra.length > 0) {

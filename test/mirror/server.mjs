@@ -79,7 +79,7 @@ export class Servers {
 		servers.primary = new Server();
 		try {
 			await servers.primary.create({
-				'plank.transport': transport, 'plank.crash_limit': 0, 'plank.history_size': historySize, 'plank.send_timeout': '2s',
+				'plank.transport': transport, 'plank.crash_limit': 0, 'plank.history_size': historySize, 'plank.send_timeout': '2s', 'plank.ping_interval': '3s',
 				wal_keep_size: '1GB', max_prepared_transactions: 20, max_connections: 100, deadlock_timeout: '50ms',
 			});
 		} catch (error) {

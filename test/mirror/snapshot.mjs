@@ -18,15 +18,15 @@ export class Snapshot {
 	}
 }
 
-/** Rows as clients get them (rule 8), with the snapshot they were read under. */
-export async function readTable(session, table) {
+/** The rows that a copy should hold as clients get them (rule 8), with the snapshot they were read under. */
+export async function readTable(session, { of, source }) {
 	await session.query(`BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`);
 	try {
 		await session.query(`SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'; SET LOCAL IntervalStyle = 'postgres'`);
 		const { rows: [{ snapshot }] } = await session.query('SELECT pg_current_snapshot()::text AS snapshot');
-		const { rows } = await session.query(`SELECT to_jsonb(x)::text AS row FROM ${table} x`);
+		const { rows } = await session.query(`SELECT to_jsonb(x)::text AS row FROM (${source}) x`);
 		const { rows: columns } = await session.query(
-			`SELECT attname AS name FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, [table]);
+			`SELECT attname AS name FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, [of]);
 		return { rows: rows.map(({ row }) => JSON.parse(row)), columns: columns.map(({ name }) => name), snapshot: new Snapshot(snapshot) };
 	} finally {
 		await session.query('ROLLBACK').catch(() => {});

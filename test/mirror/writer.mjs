@@ -3,7 +3,7 @@
 // gap, and how many changes of each table it holds.
 
 import { pg } from '../client/cluster.mjs';
-import { versioned } from './schema.mjs';
+import { facetRows, facets, versioned } from './schema.mjs';
 
 /** What ends a transaction and not the run: conflicts with others, and DDL in between. */
 const conflicts = new Set(['40P01', '40001', '55P03', '23505', '23514', '42701', '42703', '42P01', '42804', '57014']);
@@ -172,9 +172,9 @@ export class Writer {
 	#operation(session) {
 		const random = this.#random;
 		return session.query(random.weighted([
-			[25, () => this.#transfer()], [25, () => this.#items()], [15, () => this.#pairs()], [12, () => this.#bag()],
+			[25, () => this.#transfer()], [25, () => this.#facets()], [25, () => this.#items()], [15, () => this.#pairs()], [12, () => this.#bag()],
 			[15, () => this.#parts()], [4, () => this.#added()], [1.2, () => this.#bulk()], [1.5, () => this.#large()],
-			[0.15, () => `TRUNCATE ${random.pick(['items', 'audit', 'pairs', 'bag', 'parts'])}`],
+			[0.15, () => `TRUNCATE ${random.pick(['items', 'audit', 'pairs', 'bag', 'parts', 'facets'])}`],
 		])());
 	}
 
@@ -235,6 +235,20 @@ export class Writer {
 			[3, `UPDATE parts SET note = md5(random()::text), version = nextval('versions') WHERE id BETWEEN ${id} AND ${id + 5}`],
 			[4, `UPDATE parts SET region = '${region}', version = nextval('versions') WHERE id = ${id} AND NOT EXISTS (SELECT FROM parts other WHERE other.id = ${id} AND other.region = '${region}') AND region = (SELECT min(region) FROM parts other WHERE other.id = ${id})`],
 			[2, `DELETE FROM parts WHERE id BETWEEN ${id} AND ${id + 3}`],
+		]);
+	}
+
+	#facets() {
+		const random = this.#random;
+		const id = random.between(1, 200);
+		const some = Array.from({ length: random.between(1, 3) }, () => random.pick(Object.keys(facets))).filter((name, i, all) => all.indexOf(name) === i);
+		const set = `${some.map((name) => `${name} = ${facets[name]}`)}, version = nextval('versions')`;
+		return random.weighted([
+			[5, `INSERT INTO facets ${facetRows(`generate_series(${id}, ${id + random.between(0, 5)}) i`, 'i')} ON CONFLICT DO NOTHING`],
+			[8, `UPDATE facets SET ${set} WHERE id BETWEEN ${id} AND ${id + random.between(0, 7)}`],
+			[2, `UPDATE facets SET id = id + 1000, ${set} WHERE id = ${id} AND NOT EXISTS (SELECT FROM facets other WHERE other.id = ${id + 1000})`],
+			[1, `UPDATE facets SET id = -id, ${set} WHERE id > 1000 AND NOT EXISTS (SELECT FROM facets other WHERE other.id = -facets.id)`],
+			[3, `DELETE FROM facets WHERE id BETWEEN ${id} AND ${id + 3} OR id < 0`],
 		]);
 	}
 

@@ -2,6 +2,7 @@
 // of test databases. The pool lives as long as the session, so that processes are used again.
 #include "worker/snapshots.hpp"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -121,7 +122,8 @@ std::string text_argument(FunctionCallInfo fcinfo, int number)
 	return pg::to_utf8(pg::call([&] { return text_to_cstring(PG_GETARG_TEXT_PP(number)); }));
 }
 
-std::vector<std::string> names_argument(FunctionCallInfo fcinfo, int number)
+// Sorted; none: all of the table's.
+core::ColumnNames names_argument(FunctionCallInfo fcinfo, int number)
 {
 	Datum* values = nullptr;
 	int count = 0;
@@ -132,7 +134,9 @@ std::vector<std::string> names_argument(FunctionCallInfo fcinfo, int number)
 	std::vector<std::string> names;
 	for (int i = 0; i < count; ++i)
 		names.push_back(pg::to_utf8(pg::call([&] { return TextDatumGetCString(values[i]); })));
-	return names;
+	if (names.empty()) return nullptr;
+	std::sort(names.begin(), names.end());
+	return std::make_shared<const std::vector<std::string>>(std::move(names));
 }
 
 Datum text_or_null(const std::string& text, bool& null)

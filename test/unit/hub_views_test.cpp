@@ -241,7 +241,7 @@ TEST_F(Views, RowsThenWhatTheyHaveNotSeenThenWhatIsLive)
 	deliver_row(12, items);
 	EXPECT_EQ(read(client), "subscribed:b transaction:10 subscribed:a transaction:11 transaction:12") << "b goes on";
 	const uint64_t number = only_snapshot();
-	EXPECT_EQ(snapshots.wanted.at(number).columns, (std::vector<std::string>{"id", "v"}));
+	EXPECT_FALSE(snapshots.wanted.at(number).columns) << "all, as the snapshot finds them";
 	hub.snapshot_begun(number, seen(12, 15, {12}), shape());
 	EXPECT_EQ(snapshots.fences, std::vector<uint64_t>{number});
 	hub.snapshot_rows(number, R"({"id":1,"v":"x"})");
@@ -254,6 +254,15 @@ TEST_F(Views, RowsThenWhatTheyHaveNotSeenThenWhatIsLive)
 	deliver_row(15, items);
 	EXPECT_EQ(read(client), "transaction:13 transaction:14 rows:a transaction:12 transaction:15");
 	EXPECT_EQ(hub.snapshots(), 0u);
+}
+
+TEST_F(Views, ColumnsOfRowsAreChosenWhereTheyAreRead)
+{
+	Client& client = connect();
+	watch(client, "a", "", R"(,"snapshot":true,"columns":[])");
+	const ColumnNames& columns = snapshots.wanted.at(only_snapshot()).columns;
+	ASSERT_TRUE(columns) << "none but the key is not all of them";
+	EXPECT_TRUE(columns->empty());
 }
 
 TEST_F(Views, APositionBehindRowsKnowsWhatTheyHaveSeen)

@@ -30,17 +30,29 @@ TEST(SnapshotRequest, ComesBackAsItWent)
 {
 	SnapshotRequest request;
 	request.relation = 4294967295u;
-	request.columns = {"id", "", "My \"Column\" ż"};
+	request.columns =
+	    std::make_shared<const std::vector<std::string>>(std::vector<std::string>{"", "My \"Column\" ż", "id"});
 	request.numbers_as_text = true;
 	request.condition = "a OPERATOR(pg_catalog.=) 'x\x01'";
 	request.role = "wéb";
 	const auto again = SnapshotRequest::decode(request.encode());
 	ASSERT_TRUE(again);
 	EXPECT_EQ(again->relation, request.relation);
-	EXPECT_EQ(again->columns, request.columns);
+	ASSERT_TRUE(again->columns);
+	EXPECT_EQ(*again->columns, *request.columns);
 	EXPECT_TRUE(again->numbers_as_text);
 	EXPECT_EQ(again->condition, request.condition);
 	EXPECT_EQ(again->role, request.role);
+
+	// None but the key's are not all of them.
+	request.columns = std::make_shared<const std::vector<std::string>>();
+	const auto none = SnapshotRequest::decode(request.encode());
+	ASSERT_TRUE(none && none->columns);
+	EXPECT_TRUE(none->columns->empty());
+	request.columns = nullptr;
+	const auto all = SnapshotRequest::decode(request.encode());
+	ASSERT_TRUE(all);
+	EXPECT_FALSE(all->columns);
 }
 
 TEST(SnapshotHeader, ComesBackAsItWent)
@@ -78,7 +90,7 @@ TEST(SnapshotMessages, RefuseWhatIsCutShort)
 {
 	SnapshotRequest request;
 	request.relation = 1;
-	request.columns = {"id", "name"};
+	request.columns = std::make_shared<const std::vector<std::string>>(std::vector<std::string>{"id", "name"});
 	request.role = "web";
 	const std::string bytes = request.encode();
 	for (size_t length = 0; length < bytes.size(); ++length)
