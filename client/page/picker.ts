@@ -24,7 +24,7 @@ export class Picker {
 	#available = new Map<string, TableInfo>();
 	#picked: Set<string>;
 	// Conditions by table, as typed.
-	readonly #where: Map<string, string>;
+	#where: Map<string, string>;
 	// Without a choice in the address, the first list of tables makes it.
 	#chosen: boolean;
 	readonly #dirty = new Set<Line>();
@@ -39,7 +39,10 @@ export class Picker {
 		byId('pick-none').addEventListener('click', () => this.#choose([]));
 		addEventListener('hashchange', () => {
 			const tables = readHash();
-			if (tables !== null) this.#choose(tables);
+			if (tables === null) return;
+			this.#where = readConditions();
+			for (const [table, { filter }] of this.#lines) filter.value = this.where(table);
+			this.#choose(tables);
 		});
 	}
 

@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { launch, open } from './browser.mjs';
 import { shop, startServer } from './fake-server.mjs';
 import { insert, transaction } from './helpers.mjs';
-import { Shop } from './shop.mjs';
+import { rowsOfShop, Shop } from './shop.mjs';
 
 let browser;
 before(async () => {
@@ -205,7 +205,7 @@ test('a huge transaction is shown in part', async (t) => {
 });
 
 test('1,000 changes a second for five seconds: frames go on, elements stay bounded, the newest is shown', async (t) => {
-	const { server, page } = await shown(t);
+	const { server, page } = await shown(t, { rows: rowsOfShop });
 	await server.until(() => subscribedTables(server).length === 4);
 	await page.evaluate(() => {
 		const watch = (window.watch = { frames: 0, longest: 0, most: 0, blocked: 0 });
@@ -236,6 +236,7 @@ test('1,000 changes a second for five seconds: frames go on, elements stay bound
 		await new Promise((resolve) => setTimeout(resolve, 10));
 	}
 	await page.getByRole('article', { name: `transaction ${last.xid},` }).waitFor();
+	await page.locator('#rows-status', { hasText: /rows$/ }).waitFor();
 	const figures = await page.evaluate(() => window.watch);
 	const seconds = (performance.now() - begun) / 1000;
 	t.diagnostic(`${sent} changes in ${seconds.toFixed(1)} s: ${(figures.frames / seconds).toFixed(0)} frames/s, longest ${figures.longest.toFixed(0)} ms, `
