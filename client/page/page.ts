@@ -7,6 +7,7 @@ import { Feed } from './feed.js';
 import { Notices, type Situation } from './notices.js';
 import { Picker } from './picker.js';
 import { Rates } from './rates.js';
+import { RowsPane } from './rows.js';
 
 /** How often the list of tables is read again, while the page is visible. */
 const TABLES_EVERY_MS = 10_000;
@@ -14,13 +15,14 @@ const TABLES_EVERY_MS = 10_000;
 // A function, so that a server that gives no role yet is asked again: the page goes on once it is set up. Numbers as
 // text, so that every digit is shown.
 const plank = connect(new URL('/ws', location.href), { token: () => null, numbers: 'text' });
-const watches = new Map<string, Watch<TableEvents>>();
+const watches = new Map<string, { watch: Watch<TableEvents>; where: string }>();
 let tables: TableInfo[] | null = null;
 let welcome: WelcomeMessage | null = null;
 
 const rates = new Rates();
 const notices = new Notices(() => plank.reconnect());
 const feed = new Feed(showEmpty);
+const rows = new RowsPane(plank);
 const picker = new Picker(subscribePicked);
 
 function situation(): Situation {
@@ -33,18 +35,22 @@ function showEmpty(): void {
 
 function subscribePicked(): void {
 	const active = new Set(picker.active);
-	for (const [table, watch] of watches) {
-		if (active.has(table) && watch.state !== 'ended') continue;
+	for (const [table, { watch, where }] of watches) {
+		if (active.has(table) && watch.state !== 'ended' && where === picker.where(table)) continue;
 		watch.unsubscribe();
 		watches.delete(table);
 		if (!active.has(table)) picker.problem(table, null);
 	}
-	for (const table of active) if (!watches.has(table)) watches.set(table, subscribe(table));
+	for (const table of active) {
+		const where = picker.where(table);
+		if (!watches.has(table)) watches.set(table, { watch: subscribe(table, where), where });
+	}
+	rows.show(picker.activeTables.map((info) => ({ info, where: picker.where(info.table) })));
 	showEmpty();
 }
 
-function subscribe(table: string): Watch<TableEvents> {
-	return plank.table(table).subscribe()
+function subscribe(table: string, where: string): Watch<TableEvents> {
+	return plank.table(table, where === '' ? {} : { where }).subscribe()
 		.on('subscribed', () => picker.problem(table, null))
 		.on('reset', ({ reason }) => feed.push({ kind: 'reset', table, reason, time: new Date() }))
 		.on('error', (error) => {
@@ -97,7 +103,7 @@ plank
 	});
 
 byId('clear').addEventListener('click', () => rates.clear());
-if (matchMedia('(max-width: 45rem)').matches) byId<HTMLDetailsElement>('tables').open = false;
+if (matchMedia('(max-width: 45rem)').matches) for (const id of ['tables', 'rows']) byId<HTMLDetailsElement>(id).open = false;
 notices.status(plank.status);
 showEmpty();
 setInterval(() => {

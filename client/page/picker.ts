@@ -10,6 +10,7 @@ export const PICK_ALL_UP_TO = 5;
 interface Line {
 	root: HTMLElement;
 	box: HTMLInputElement;
+	filter: HTMLInputElement;
 	count: HTMLElement;
 	problem: HTMLElement;
 	seen: number;
@@ -22,6 +23,8 @@ export class Picker {
 	readonly #onPick: () => void;
 	#available = new Map<string, TableInfo>();
 	#picked: Set<string>;
+	// Conditions by table, as typed.
+	#where: Map<string, string>;
 	// Without a choice in the address, the first list of tables makes it.
 	#chosen: boolean;
 	readonly #dirty = new Set<Line>();
@@ -31,11 +34,15 @@ export class Picker {
 		const remembered = readHash();
 		this.#chosen = remembered !== null;
 		this.#picked = new Set(remembered ?? []);
+		this.#where = readConditions();
 		byId('pick-all').addEventListener('click', () => this.#choose(this.#available.keys()));
 		byId('pick-none').addEventListener('click', () => this.#choose([]));
 		addEventListener('hashchange', () => {
 			const tables = readHash();
-			if (tables !== null) this.#choose(tables);
+			if (tables === null) return;
+			this.#where = readConditions();
+			for (const [table, { filter }] of this.#lines) filter.value = this.where(table);
+			this.#choose(tables);
 		});
 	}
 
@@ -44,8 +51,14 @@ export class Picker {
 		return [...this.#picked].filter((table) => this.#available.has(table));
 	}
 
-	get available(): TableInfo[] {
-		return [...this.#available.values()];
+	/** The picked tables, by name. */
+	get activeTables(): TableInfo[] {
+		return this.active.sort().map((table) => this.#available.get(table)!);
+	}
+
+	/** The condition for a table; empty for all rows. */
+	where(table: string): string {
+		return this.#where.get(table) ?? '';
 	}
 
 	show(tables: TableInfo[]): void {
@@ -85,6 +98,7 @@ export class Picker {
 		if (line === undefined) return;
 		line.problem.textContent = text ?? '';
 		line.problem.hidden = text === null;
+		line.filter.setAttribute('aria-invalid', String(text !== null && line.filter.value !== ''));
 	}
 
 	#add(info: TableInfo): Line {
@@ -100,7 +114,19 @@ export class Picker {
 		problem.hidden = true;
 		const label = el('label', '', box, tableName(info.table), count);
 		label.title = info.columns.map(({ name, type }) => `${name} ${type}`).join('\n');
-		const line: Line = { root: el('li', '', label, problem), box, count, problem, seen: 0 };
+		const filter = el('input', 'filter');
+		filter.placeholder = 'where: any condition';
+		filter.title = 'Only rows that fulfil this SQL condition, for example: ' + exampleFor(info);
+		filter.spellcheck = false;
+		filter.value = this.where(info.table);
+		filter.setAttribute('aria-label', `condition for ${info.table}`);
+		filter.addEventListener('change', () => {
+			const text = filter.value.trim();
+			if (text === '') this.#where.delete(info.table);
+			else this.#where.set(info.table, text);
+			this.#choose(this.#picked);
+		});
+		const line: Line = { root: el('li', '', label, filter, problem), box, filter, count, problem, seen: 0 };
 		this.#lines.set(info.table, line);
 		return line;
 	}
@@ -109,15 +135,35 @@ export class Picker {
 		this.#chosen = true;
 		this.#picked = new Set(tables);
 		// Not location.hash: every click would become a step of the browser's history.
-		history.replaceState(null, '', `#tables=${[...this.#picked].sort().map(encodeURIComponent).join(',')}`);
+		const conditions = [...this.#where].map(([table, text]) => `&where=${encodeURIComponent(table)}:${encodeURIComponent(text)}`);
+		history.replaceState(null, '', `#tables=${[...this.#picked].sort().map(encodeURIComponent).join(',')}${conditions.join('')}`);
 		this.#update();
 	}
 
 	#update(): void {
-		for (const [table, { box }] of this.#lines) box.checked = this.#picked.has(table);
+		for (const [table, { box, filter }] of this.#lines) {
+			box.checked = this.#picked.has(table);
+			filter.hidden = !box.checked;
+		}
 		this.#pickedCount.textContent = this.#available.size === 0 ? '' : `${this.active.length} of ${this.#available.size}`;
 		this.#onPick();
 	}
+}
+
+function exampleFor({ key, columns }: TableInfo): string {
+	return `${key?.[0] ?? columns[0]?.name ?? 'id'} < 100`;
+}
+
+function readConditions(): Map<string, string> {
+	const conditions = new Map<string, string>();
+	for (const [, table, text] of location.hash.matchAll(/&where=([^&:]+):([^&]+)/g)) {
+		try {
+			conditions.set(decodeURIComponent(table!), decodeURIComponent(text!));
+		} catch {
+			// Not of this page's making.
+		}
+	}
+	return conditions;
 }
 
 function readHash(): string[] | null {

@@ -86,6 +86,8 @@ class FakeServer {
 	#welcome(client) {
 		this.clients.add(client);
 		client.subscriptions = new Map();
+		// Those of them that asked for rows.
+		client.snapshots = new Set();
 		client.on('message', (data) => this.#received(client, JSON.parse(data.toString())));
 		client.on('close', (code) => {
 			client.closeCode = code;
@@ -119,9 +121,12 @@ class FakeServer {
 			const name = message.table ?? message.channel;
 			const info = this.options.tables.find(({ table }) => table === name || table === `public.${name}`);
 			client.subscriptions.set(id, info?.table ?? name);
+			if (message.snapshot) client.snapshots.add(id);
 			this.sendTo(client, message.channel
 				? { type: 'subscribed', id, channel: name, position: '0' }
 				: { type: 'subscribed', id, table: info?.table ?? name, key: info ? info.key : ['id'], columns: info?.columns ?? [], position: '0' });
+			const rows = message.snapshot ? this.options.rows?.[info?.table] : undefined;
+			if (rows !== undefined) this.sendTo(client, { type: 'rows', id, rows, more: false, position: '0' });
 		} else if (message.type === 'unsubscribe') {
 			client.subscriptions.delete(id);
 			this.sendTo(client, { type: 'unsubscribed', id, code: null, message: null });

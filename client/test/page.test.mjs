@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 import { launch, open } from './browser.mjs';
 import { shop, startServer } from './fake-server.mjs';
 import { insert, transaction } from './helpers.mjs';
-import { Shop } from './shop.mjs';
+import { rowsOfShop, Shop } from './shop.mjs';
 
 let browser;
 before(async () => {
@@ -23,7 +23,8 @@ async function shown(t, options = {}, hash = '') {
 	return { server, page };
 }
 
-const subscribedTables = (server) => [...(server.client?.subscriptions.values() ?? [])].sort();
+const subscribedTables = (server) => [...(server.client?.subscriptions ?? [])]
+	.filter(([id]) => !server.client.snapshots.has(id)).map(([, table]) => table).sort();
 const all = shop.map(({ table }) => table);
 const idOf = (server, name) => [...server.client.subscriptions].find(([, table]) => table === name)[0];
 
@@ -210,7 +211,7 @@ test('a huge transaction is shown in part', async (t) => {
 });
 
 test('1,000 changes a second for five seconds: frames go on, elements stay bounded, the newest is shown', async (t) => {
-	const { server, page } = await shown(t);
+	const { server, page } = await shown(t, { rows: rowsOfShop });
 	await server.until(() => subscribedTables(server).length === 4);
 	await page.evaluate(() => {
 		const watch = (window.watch = { frames: 0, longest: 0, most: 0, blocked: 0 });
@@ -241,6 +242,7 @@ test('1,000 changes a second for five seconds: frames go on, elements stay bound
 		await new Promise((resolve) => setTimeout(resolve, 10));
 	}
 	await page.getByRole('article', { name: `transaction ${last.xid},` }).waitFor();
+	await page.locator('#rows-status', { hasText: /rows$/ }).waitFor();
 	const figures = await page.evaluate(() => window.watch);
 	const seconds = (performance.now() - begun) / 1000;
 	t.diagnostic(`${sent} changes in ${seconds.toFixed(1)} s: ${(figures.frames / seconds).toFixed(0)} frames/s, longest ${figures.longest.toFixed(0)} ms, `
@@ -250,5 +252,57 @@ test('1,000 changes a second for five seconds: frames go on, elements stay bound
 	assert.ok(figures.longest < 2000, 'the page never stands still');
 	assert.ok(figures.most < 15_000, 'the number of elements is bounded');
 	await page.waitForFunction((total) => document.getElementById('changes-total').textContent === total, sent.toLocaleString('en'));
+	assert.deepEqual(page.problems, []);
+});
+
+test('a condition for a table goes to the server, its error stands beside it, and a link repeats it', async (t) => {
+	const { server, page } = await shown(t, {
+		tables: shop.slice(1, 3),
+		onMessage: ({ type, id, where }) => (type === 'subscribe' && where === 'nonsense'
+			? { type: 'error', id, code: '42703', message: 'column "nonsense" does not exist', detail: null, hint: null } : undefined),
+	});
+	await server.until(() => subscribedTables(server).length === 2);
+	const box = page.getByRole('textbox', { name: 'condition for public.items' });
+	await box.fill('price < 10');
+	await box.press('Enter');
+	const asked = (where) => (message) => message.type === 'subscribe' && message.where === where;
+	await server.message((message) => asked('price < 10')(message) && message.snapshot === undefined);
+	await server.message((message) => asked('price < 10')(message) && message.snapshot === true);
+	assert.match(page.url(), /&where=public\.items:price%20%3C%2010$/);
+	await box.fill('nonsense');
+	await box.press('Enter');
+	const item = page.locator('#table-list li', { has: box });
+	await item.locator('.problem', { hasText: 'column "nonsense" does not exist' }).waitFor();
+	assert.equal(await box.getAttribute('aria-invalid'), 'true');
+	await box.fill('stock > 3');
+	await box.press('Enter');
+	await server.message(asked('stock > 3'));
+	await item.locator('.problem').waitFor({ state: 'hidden' });
+	await page.reload();
+	await server.message((message) => asked('stock > 3')(message) && message.client === server.client);
+	assert.equal(await box.inputValue(), 'stock > 3');
+	assert.deepEqual(page.problems, []);
+});
+
+test('the rows as they are now follow the transactions, bounded in number', async (t) => {
+	const items = Array.from({ length: 250 }, (_, i) => ({ id: i + 1, name: `item ${i + 1}`, price: null }));
+	const { server, page } = await shown(t, { tables: shop.slice(1, 3), rows: { 'public.items': items, 'public.orders': [{ id: 9, status: 'open' }] } });
+	await page.locator('#rows-status', { hasText: 'the first 100 of 250 rows' }).waitFor();
+	const lines = page.locator('#rows-body tr');
+	assert.equal(await lines.count(), 100);
+	const id = [...server.client.snapshots].at(-1);
+	const kept = await lines.nth(1).elementHandle();
+	server.send(transaction('5', [
+		{ ids: [id], table: 'public.items', op: 'delete', key: { id: 1 }, old: items[0] },
+		{ ids: [id], table: 'public.items', op: 'update', key: { id: 3 }, old: { id: 3, name: 'item 3' }, new: { id: 3, name: 'renamed', price: '2.50' } },
+	]));
+	await page.locator('#rows-body', { hasText: 'renamed' }).waitFor();
+	assert.deepEqual(await lines.nth(1).locator('td').allTextContents(), ['3', 'renamed', '2.50']);
+	assert.equal(await lines.first().evaluate((element, former) => element === former, kept), true);
+	assert.equal(await lines.count(), 100);
+	await page.locator('#rows-tabs').getByRole('button', { name: 'orders' }).click();
+	await page.locator('#rows-body', { hasText: 'open' }).waitFor();
+	assert.deepEqual(await page.locator('#rows-head th').allTextContents(), ['id', 'status']);
+	await server.until(() => !server.client.subscriptions.has(id));
 	assert.deepEqual(page.problems, []);
 });

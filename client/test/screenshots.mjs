@@ -3,7 +3,7 @@
 import { mkdirSync } from 'node:fs';
 import { launch, open } from './browser.mjs';
 import { shop, startServer } from './fake-server.mjs';
-import { Shop } from './shop.mjs';
+import { rowsOfShop, Shop } from './shop.mjs';
 
 const folder = process.argv[2] ?? 'build';
 mkdirSync(folder, { recursive: true });
@@ -15,7 +15,7 @@ const looks = {
 };
 
 async function busy(server, page) {
-	await server.until(() => server.client?.subscriptions.size === 4);
+	await server.until(() => server.client?.subscriptions.size === 5);
 	const traffic = new Shop(server.client.subscriptions);
 	for (let step = 0; step < 60; step += 1) {
 		for (let i = 0; i < 1 + ((step * 7) % 5); i += 1) server.send(traffic.next());
@@ -25,7 +25,7 @@ async function busy(server, page) {
 
 for (const [name, look] of Object.entries(looks)) {
 	const browser = await launch(look);
-	const server = await startServer({ tables: shop });
+	const server = await startServer({ tables: shop, rows: rowsOfShop });
 	const page = await open(browser.context, server.url);
 	await busy(server, page);
 	// The port of a test says nothing to a reader.

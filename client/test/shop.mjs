@@ -4,6 +4,16 @@ const names = ['Ada Lindqvist', 'Tomasz Wrona', 'Mei Tanaka', 'Olu Adeyemi', 'Cl
 const items = ['Oak desk', 'Reading lamp', 'Linen shade', 'Walnut shelf', 'Copper kettle', 'Wool blanket'];
 const cities = ['Bergen', 'Kraków', 'Osaka', 'Lagos', 'Basel', 'Porto'];
 
+/** What is there before the traffic. */
+export const rowsOfShop = {
+	'public.customers': Array.from({ length: 12 }, (_, i) => ({
+		id: String(180 + i), name: names[i % 6], email: `${names[i % 6].split(' ')[0].toLowerCase()}@example.org`, city: cities[i % 6],
+	})),
+	'public.items': items.map((name, i) => ({ id: String(i + 1), name, price: (19 + 13 * i).toFixed(2), stock: 40 })),
+	'public.orders': Array.from({ length: 40 }, (_, i) => ({ id: String(3_078 + i), customer_id: String(1 + (i % 6)), status: 'open', total: (19 + 13 * (i % 6)).toFixed(2) })),
+	'sales.daily': [{ day: new Date().toISOString().slice(0, 10), revenue: '1482.50' }],
+};
+
 export class Shop {
 	#xid = 81_240;
 	#order = 3_117;
