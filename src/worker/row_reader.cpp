@@ -5,6 +5,12 @@
 
 namespace plank::worker {
 
+namespace {
+
+constexpr auto kFenceAgain = std::chrono::milliseconds(500);
+
+}  // namespace
+
 void RowReader::start(uint64_t number, const core::RowsWanted& wanted)
 {
 	core::SnapshotRequest request;
@@ -34,10 +40,22 @@ void RowReader::pause(uint64_t number, bool paused) noexcept
 		changed_.push_back({found->second, paused ? Changed::What::pause : Changed::What::go_on});
 }
 
+// Asked for at the end of the poll: the notification queue may be full, and then it is asked again.
 void RowReader::fence(uint64_t number)
 {
 	const auto found = wal_ends_.find(number);
-	receiver_.fence(number, found == wal_ends_.end() ? 0 : found->second);
+	fences_.push_back({number, found == wal_ends_.end() ? 0 : found->second});
+}
+
+void RowReader::ask_for_fences()
+{
+	if (fences_.empty() || SnapshotPool::Clock::now() < next_fence_) return;
+	next_fence_ = SnapshotPool::Clock::now() + kFenceAgain;
+	while (!fences_.empty()) {
+		receiver_.fence(fences_.back().number, fences_.back().wal_end);
+		fences_.pop_back();
+	}
+	next_fence_ = {};
 }
 
 uint64_t RowReader::forget(uint64_t id) noexcept
@@ -59,7 +77,9 @@ bool RowReader::poll(SnapshotPool::Clock::time_point deadline)
 		else
 			pool_.take_more(changed.id, changed.what == Changed::What::go_on);
 	}
-	return pool_.poll(*this, deadline);
+	const bool more = pool_.poll(*this, deadline);
+	ask_for_fences();
+	return more;
 }
 
 void RowReader::snapshot_began(uint64_t id, core::SnapshotHeader&& header)

@@ -27,6 +27,8 @@ class RowReader final : public core::RowSource, private core::SnapshotHandler {
 
 	// Once a turn, outside a unit of work. True when there is more that waits for nobody. Throws pg::Error.
 	bool poll(SnapshotPool::Clock::time_point deadline);
+	// Something was asked of it since.
+	bool has_changes() const noexcept { return !changed_.empty(); }
 
  private:
 	struct Changed {
@@ -38,6 +40,7 @@ class RowReader final : public core::RowSource, private core::SnapshotHandler {
 	void snapshot_done(uint64_t id) override;
 	void snapshot_failed(uint64_t id, const core::SnapshotFailure& failure) override;
 	uint64_t forget(uint64_t id) noexcept;
+	void ask_for_fences();
 
 	Receiver& receiver_;
 	core::Hub* hub_ = nullptr;
@@ -45,6 +48,11 @@ class RowReader final : public core::RowSource, private core::SnapshotHandler {
 	std::unordered_map<uint64_t, uint64_t> ids_, numbers_;  // the pool's by the hub's, and back
 	std::unordered_map<uint64_t, uint64_t> wal_ends_;       // by the hub's number: where what it has seen ends
 	std::vector<Changed> changed_;                          // told the pool in the next poll
+	struct Fence {
+		uint64_t number, wal_end;
+	};
+	std::vector<Fence> fences_;  // that the transport has not been asked for yet
+	SnapshotPool::Clock::time_point next_fence_{};
 };
 
 }  // namespace plank::worker

@@ -80,8 +80,10 @@ void Worker::turn()
 	hub_.begin_turn(Clock::now() + kRenderTime);
 	loop_.turn();
 	write_log();
-	const bool more = hub_.has_starved() || hub_.has_to_judge() || more_rows_ || notices_.has_more() ||
-	                  (hub_.has_requests() && web_.not_ready.empty());
+	// What serve_database leaves alone while the database is not served must not keep the loop from sleeping.
+	const bool ready = web_.not_ready.empty();
+	const bool more = hub_.has_starved() || (ready && (hub_.has_to_judge() || hub_.has_requests() || more_rows_ ||
+	                                                   rows_.has_changes() || notices_.has_more()));
 	const auto now = Clock::now();
 	const auto to_tick = std::chrono::duration_cast<std::chrono::milliseconds>(next_tick_ - now).count();
 	// Requests that wait for a lock are asked again every 50 ms; others are answered at once below.
