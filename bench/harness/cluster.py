@@ -36,7 +36,7 @@ plank.transport = '{transport}'
 # Foreign WAL for seconds must stay, or nobody could resume.
 WAL_SETTINGS = "wal_keep_size = 4GB\n"
 
-PATIENCE = 180  # seconds until a program that does not end is ended
+PATIENCE = 60  # seconds until a program that does not end is ended
 
 
 class Failed(Exception):

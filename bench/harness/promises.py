@@ -172,7 +172,7 @@ class Promises:
             seconds = arrived["last"] - watch.ready["began_ns"] / 1e9
         self.cluster.query(database, "TRUNCATE foreign_rows")
         return {"skipped_mb_per_second": foreign / 1e6 / skip_cpu, "seconds": seconds, "wal_mb": written / 1e6,
-                "replayed_mb": int(self.cluster.query(database, "SELECT wal_replayed FROM plank.stat")) / 1e6}
+                "replayed_mb": self._replayed() / 1e6}
 
     def _watch(self, table, **options):
         return Watch(self.program, self.cluster.plank_port, table, **options)
@@ -199,6 +199,17 @@ class Promises:
 
     def _wal(self):
         return int(self.cluster.query("postgres", "SELECT pg_current_wal_lsn() - '0/0'::pg_lsn"))
+
+    def _replayed(self):
+        """Bytes of WAL read again since the start. The counters appear some time after what they count."""
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            replayed, resumed = map(int, self.cluster.query(
+                self.plank.database, "SELECT wal_replayed, resumed_from_log + resumed_by_replay FROM plank.stat").split("|"))
+            if resumed > 0:
+                return replayed
+            time.sleep(0.05)
+        raise Failed("the worker counted no resume")
 
     def _caught_up(self):
         deadline = time.monotonic() + PATIENCE
