@@ -31,7 +31,7 @@ class Sizes:
     wal_changes: int = 100_000
     bulk_rows: int = 1_000_000
     replays: int = 200
-    holders: tuple = (100, 1000)  # clients, and subscriptions of each
+    holders: tuple = (1000, 100)  # clients, and subscriptions of each
     equality_changes: int = 50_000
     ranges: int = 1000
     range_changes: int = 20_000

@@ -24,7 +24,7 @@ class Watch:
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors)
         self.rest = b""
         try:
-            self.ready = self._answer()
+            self.ready = self._answer(2 * PATIENCE)  # 100,000 subscriptions may take their time
         except BaseException:
             self._end()
             raise
@@ -51,13 +51,13 @@ class Watch:
             pass  # it has ended; what it said is told below
         return self._answer()
 
-    def _answer(self):
-        deadline = time.monotonic() + PATIENCE
+    def _answer(self, patience=PATIENCE):
+        deadline = time.monotonic() + patience
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
             while b"\n" not in self.rest:
                 if not selector.select(max(0, deadline - time.monotonic())):
-                    raise Inexact(f"plank-watch said nothing for {PATIENCE} s")
+                    raise Inexact(f"plank-watch said nothing for {patience} s")
                 piece = self.process.stdout.read1(65536)
                 if not piece:
                     self._end()

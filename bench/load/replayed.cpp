@@ -61,8 +61,7 @@ Replayed::Replayed(std::string primary, std::string standby, std::string table, 
 	      }
 	      finished_.store(true, std::memory_order_release);
       })
-{
-}
+{}
 
 Replayed::~Replayed()
 {
@@ -82,7 +81,8 @@ void Replayed::run()
 	for (unsigned i = 1; i <= rows_; ++i) {
 		sleep_until(now_ns() + kGap);
 		sent_[i] = now_ns();
-		primary.ask("INSERT INTO " + table_ + " (mark, note) VALUES ('^0:" + std::to_string(i) + "^', repeat('x', 115))");
+		primary.ask("INSERT INTO " + table_ + " (mark, note) VALUES ('^0:" + std::to_string(i) +
+		            "^', repeat('x', 115))");
 		// Where the first question is answered with yes, the replay can have been as early as the commit's answer.
 		int64_t asked = now_ns();
 		const std::string lsn = primary.ask("SELECT pg_current_wal_flush_lsn()");

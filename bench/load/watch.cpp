@@ -233,9 +233,10 @@ class Watch {
 	{
 		run_until([&] { return marks_ >= count; });
 		if (marks_ != count)
-			throw std::runtime_error(std::to_string(marks_) + " marks came where " + std::to_string(count) + " were due");
-		std::cout << "{\"marks\":" << marks_ << ",\"sum\":" << sum_ << ",\"bytes\":" << bytes_ << ",\"first_ns\":" << first_
-		          << ",\"last_ns\":" << arrival_ << "}" << std::endl;
+			throw std::runtime_error(std::to_string(marks_) + " marks came where " + std::to_string(count) +
+			                         " were due");
+		std::cout << "{\"marks\":" << marks_ << ",\"sum\":" << sum_ << ",\"bytes\":" << bytes_
+		          << ",\"first_ns\":" << first_ << ",\"last_ns\":" << arrival_ << "}" << std::endl;
 		marks_ = sum_ = bytes_ = 0;
 	}
 
@@ -328,7 +329,8 @@ class Watch {
 	{
 		const std::string& text = client.text;
 		for (std::string_view bad : {R"("type":"error")", R"("type":"reset")", R"("resumed":false)"})
-			if (text.find(bad) != std::string::npos) throw std::runtime_error("subscription refused: " + text.substr(0, 500));
+			if (text.find(bad) != std::string::npos)
+				throw std::runtime_error("subscription refused: " + text.substr(0, 500));
 		const size_t confirmed = occurrences(text, R"("type":"subscribed")");
 		client.confirmed += confirmed;
 		confirmed_ += confirmed;
