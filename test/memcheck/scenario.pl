@@ -188,6 +188,51 @@ check((PlankClient::http($plank_port, '/plank.js'))[0] == 200, 'the client libra
 check((PlankClient::http($plank_port, '/health'))[0] == 200, 'health');
 check((PlankClient::http($plank_port, '/' . 'x' x 3000))[0] >= 400, 'no such path');
 
+# What subscriptions see: conditions that are good, bad and fail later, columns, rows that are there already, and what was missed.
+my $viewer = connect_client();
+my $yes = JSON::PP::true;
+my $missed = $viewer->subscribe('all', table => 'items', columns => ['name'])->{position};
+my $rows = sub { my ($from, $id) = @_; my @all; while (1) { my $part = $from->await(sub { $_[0]{type} eq 'rows' && $_[0]{id} eq $id }); push @all, @{ $part->{rows} }; return @all if !$part->{more} } };
+$viewer->subscribe('few', table => 'items', where => 'id between 50 and 59 and name is not null', snapshot => $yes);
+check($rows->($viewer, 'few') == 10, 'the rows of a condition');
+$viewer->subscribe('whole', table => 'items', snapshot => $yes, numbers => 'text');
+check($rows->($viewer, 'whole') > 251, 'the rows of a table');
+for my $where ("id = any('{52,53}')", "name like 'y%' and more is null", "length(name) > 5 or id in (1, 2, 3)", "at < '2000-01-01'", "1 / (id - 500) >= 0")
+{
+	$viewer->subscribe($where =~ s/\W//gr, table => 'items', where => $where);
+}
+for my $where ('id =', 'no_such = 1', 'id', "name::int = 1 and pg_sleep(1) is null", '(select 1) = 1', "id = any('{1,')")
+{
+	my $answer = eval { $viewer->subscribe('bad', table => 'items', where => $where) };
+	check(!$answer, "refused: $where");
+}
+script(<<'SQL');
+BEGIN;
+INSERT INTO items SELECT i, 'z' FROM generate_series(501, 520) i;
+UPDATE items SET id = id + 1000 WHERE id BETWEEN 52 AND 55;
+UPDATE items SET name = repeat('n', 3000) WHERE id = 56;
+DELETE FROM items WHERE id = 57;
+COMMIT;
+SQL
+my $seen = $viewer->transaction;
+check((grep { $_->{op} eq 'delete' && ($_->{cause} // '') eq 'update' } @{ $seen->{changes} }), 'rows that leave a condition');
+script("INSERT INTO items VALUES (500, 'division by zero')");
+check($viewer->await('unsubscribed')->{code} eq '22012', 'a condition that fails later ends alone');
+my $back = connect_client();
+check($back->subscribe('all', table => 'items', since => $missed)->{resumed}, 'what was missed');
+check($back->transaction->{catchup} eq 'all', 'all of it');
+check($back->subscribe('few', table => 'items', since => $missed, where => 'id > 510')->{resumed}, 'what was missed, under a condition');
+$back->await(sub { ($_[0]{catchup} // '') eq 'few' });
+$back->subscribe('gone', table => 'items', where => 'more > 0', snapshot => $yes);
+$back->subscribe('goes', table => 'items', where => 'id < 10');
+$back->send({ type => 'unsubscribe', id => 'goes' });
+script('ALTER TABLE items DROP COLUMN more');
+$back->await(sub { $_[0]{type} eq 'unsubscribed' && $_[0]{id} eq 'gone' });
+script('TRUNCATE items; INSERT INTO items VALUES (1)');
+$viewer->send({ type => 'subscribe', id => 'last', table => 'items', where => 'id = 1', snapshot => $yes });
+$viewer->disconnect;    # with a snapshot under way
+script("INSERT INTO items SELECT i, 'y' FROM generate_series(2, 300) i");
+
 # Tokens: good, of a role that may not be used, forged; renewed, and no longer granted; keys that change.
 script('CREATE ROLE gate; CREATE ROLE team; GRANT team TO gate; GRANT SELECT ON items TO team');
 my $token = sql(q{SELECT plank.sign('{"role": "team", "sub": "7", "deep": [{"a": 1.5}, "x"]}', '1 hour')});

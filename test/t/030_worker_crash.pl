@@ -1,9 +1,11 @@
 # A crash of the worker restarts the cluster, and everything comes back by itself; one that crashes again and again stays
-# down and leaves the server alone; other processes' crashes are not held against it. This test crashes the server on purpose.
+# down and leaves the server alone; so does one whose snapshots' readers crash; other processes' crashes are not held
+# against it. This test crashes the server on purpose.
 use strict;
 use warnings;
 use FindBin;
 use lib $FindBin::Bin;
+use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use PlankCluster;
@@ -76,6 +78,34 @@ $node->wait_until_ready;
 my $client = $node->watcher;
 $node->insert(2);
 is($client->transaction->{changes}[0]{new}{id}, 2, 'a restart of the server brings it back');
+
+# A process that has read a snapshot for the worker, and has nothing to do any more.
+sub idle_reader
+{
+	my $reader = $node->client;
+	$reader->subscribe('a', table => 'items', snapshot => JSON::PP::true);
+	$reader->await('rows');
+	$reader->disconnect;
+	my $found;
+	$node->wait_for('a reader', sub { $found = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'plank snapshot'}) });
+	return $found;
+}
+for my $round (1 .. 3)
+{
+	idle_reader();
+	my ($other, $other_pid) = other_backend();
+	crash('KILL', $other_pid);
+	eval { $other->quit };
+}
+is($node->log_count(qr/stays down/), 1, 'crashes of other processes are not counted for who has readers either');
+
+# The same row or condition would crash the next one too, so it counts as the worker itself.
+crash('KILL', idle_reader());
+$mark = $node->log_mark;
+kill 'KILL', idle_reader();
+$node->wait_for_line(qr/WARNING: .*plank worker stays down after 2 crashes/, $mark);
+$node->wait_for('the server', sub { my ($status) = $node->psql('postgres', 'SELECT 1'); return defined $status && $status == 0 });
+is($node->safe_psql('postgres', 'SELECT state FROM plank.stat'), 'down', 'a reader that crashes again and again ends the worker');
 
 $node->stop;
 done_testing();
