@@ -113,7 +113,9 @@ std::optional<WalPosition> WalPosition::read(std::string_view text)
 	const uint64_t database = reader.varint();
 	const uint32_t sum = check_sum(std::string_view(bytes.data(), static_cast<size_t>(reader.at() - bytes.data())));
 	if (reader.varint() != sum || !reader.ok() || !reader.done()) return std::nullopt;
-	if (timeline > UINT32_MAX || xid > UINT32_MAX || database > UINT32_MAX || position.end == 0 || distance > position.end) return std::nullopt;
+	if (timeline > UINT32_MAX || xid > UINT32_MAX || database > UINT32_MAX || position.end == 0 ||
+	    distance > position.end)
+		return std::nullopt;
 	position.timeline = static_cast<uint32_t>(timeline);
 	position.xid = static_cast<uint32_t>(xid);
 	position.restart = position.end - distance;

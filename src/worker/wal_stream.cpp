@@ -8,7 +8,7 @@ namespace plank::worker {
 core::WalPosition WalStream::position_of(const CommitPoint& point, uint64_t restart)
 {
 	const pg::WalHistory::Timeline timeline = history_.timeline_of(point.begin);
-	return {pg::system_identifier(),       timeline.id, timeline.began, point.end, point.xid, point.time,
+	return {pg::system_identifier(),        timeline.id, timeline.began, point.end, point.xid, point.time,
 	        std::min(point.begin, restart), MyDatabaseId};
 }
 

@@ -10,7 +10,10 @@ using plank::core::WalPosition;
 
 namespace {
 
-WalPosition example() { return {7301234567890123456u, 3, 0x5000028, 0x16B374D848, 731, 788000000123456, 0x16B3700000, 16384}; }
+WalPosition example()
+{
+	return {7301234567890123456u, 3, 0x5000028, 0x16B374D848, 731, 788000000123456, 0x16B3700000, 16384};
+}
 
 }  // namespace
 
