@@ -179,7 +179,7 @@ std::string told(const core::Record& record, const core::Transaction& transactio
 	std::string text(core::op_name(record.op)), members;
 	text += ' ' + shape.table;
 	if (record.op == core::Op::truncate) return text;
-	core::append_change_members(members, record, shape, false);
+	core::append_change_members(members, record, shape, core::View::whole(record, false));
 	return text + " {" + members.substr(1) + '}';
 }
 
