@@ -2,7 +2,6 @@
 #include "core/audience.hpp"
 
 #include <algorithm>
-#include <array>
 #include <map>
 
 #include "core/bytes.hpp"
@@ -38,10 +37,14 @@ std::string part_of_key(const Subscription& subscription)
 	return part;
 }
 
-bool same_view(const Subscription& a, const Subscription& b)
+// Sorts subscriptions to one table by what they see of it; none of it is equal for those that see the same.
+bool views_before(const Subscription& a, const Subscription& b)
 {
-	return a.numbers_as_text == b.numbers_as_text && a.filter == b.filter &&
-	       (a.columns == b.columns || (a.columns && b.columns && *a.columns == *b.columns));
+	if (a.numbers_as_text != b.numbers_as_text) return b.numbers_as_text;
+	// kNoFilter is the largest; it comes first.
+	if (a.filter != b.filter) return a.filter + 1 < b.filter + 1;
+	if (!a.columns || !b.columns) return !a.columns && b.columns;
+	return *a.columns < *b.columns;
 }
 
 }  // namespace
@@ -81,46 +84,53 @@ Audience::Audience(std::string key, const std::vector<Subscription>& subscriptio
 	for (auto& [relation, watchers] : by_table) {
 		WatchedTable watched;
 		watched.relation = relation;
-		while (!watchers.empty()) {
-			const Subscription& first = *watchers.front();
-			Form form;
-			std::array<std::vector<std::string>, kOps> by_op;
-			bool same_events = true;
-			form.numbers_as_text = first.numbers_as_text;
-			form.filter = first.filter;
-			form.columns = first.columns;
-			std::erase_if(watchers, [&](const Subscription* watcher) {
-				if (!same_view(*watcher, first)) return false;
-				form.ids.push_back(watcher->id);
-				form.events |= watcher->events;
-				same_events &= watcher->events == first.events;
-				for (int op = 0; op < kOps; ++op)
-					if (watcher->events & op_bit(static_cast<Op>(op)))
-						by_op[static_cast<size_t>(op)].push_back(watcher->id);
-				return true;
-			});
-			if (same_events) {
-				form.head = head_of(form.ids);
-			} else {
-				for (const std::vector<std::string>& ids : by_op)
-					form.heads.push_back(ids.empty() ? std::string() : head_of(ids));
-			}
+		// One connection may have thousands.
+		const auto before = [](const Subscription* a, const Subscription* b) { return views_before(*a, *b); };
+		std::stable_sort(watchers.begin(), watchers.end(), before);
+		for (auto first = watchers.begin(); first != watchers.end();) {
+			const auto last = std::upper_bound(first, watchers.end(), *first, before);
+			Form form = make_form({first, last});
 			watched.events |= form.events;
 			// To a filter an update may be an insert or a delete.
 			if (form.filter != kNoFilter) watched.events |= op_bit(Op::update);
 			watched.every_row |= form.filter == kNoFilter;
 			has_filters_ |= form.filter != kNoFilter;
 			watched.forms.push_back(std::move(form));
+			first = last;
 		}
-		// Whatever the order in which they were subscribed, which the key does not know.
-		std::stable_sort(watched.forms.begin(), watched.forms.end(),
-		                 [](const Form& a, const Form& b) { return a.numbers_as_text < b.numbers_as_text; });
 		tables_.push_back(std::move(watched));
 	}
 	for (const auto& [name, ids] : by_channel) {
 		channels_.push_back(name);
 		watched_channels_.push_back({name, head_of(ids)});
 	}
+}
+
+// Of subscriptions that see the same.
+Audience::Form Audience::make_form(std::span<const Subscription* const> watchers)
+{
+	const Subscription& first = *watchers.front();
+	Form form;
+	form.numbers_as_text = first.numbers_as_text;
+	form.filter = first.filter;
+	form.columns = first.columns;
+	bool same_events = true;
+	for (const Subscription* watcher : watchers) {
+		form.ids.push_back(watcher->id);
+		form.events |= watcher->events;
+		same_events &= watcher->events == first.events;
+	}
+	if (same_events) {
+		form.head = head_of(form.ids);
+		return form;
+	}
+	for (int op = 0; op < kOps; ++op) {
+		std::vector<std::string> ids;
+		for (const Subscription* watcher : watchers)
+			if (watcher->events & op_bit(static_cast<Op>(op))) ids.push_back(watcher->id);
+		form.heads.push_back(ids.empty() ? std::string() : head_of(ids));
+	}
+	return form;
 }
 
 std::vector<uint32_t> Audience::relations() const

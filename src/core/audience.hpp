@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -122,6 +123,7 @@ class Audience {
 	class Writer;
 	class EntryRenderer;
 
+	static Form make_form(std::span<const Subscription* const> watchers);
 	const WatchedTable* table(uint32_t relation) const noexcept;
 	const WatchedChannel* channel(std::string_view name) const noexcept;
 	bool hears(const LogEntry& entry) const noexcept;

@@ -154,8 +154,8 @@ void Hub::close_stretch(Session& session)
 void Hub::changed_subscriptions(Session& session)
 {
 	close_stretch(session);
-	regrouping_work_ += session.subscriptions.size() + 1;
 	if (session.regroup) return;
+	regrouping_work_ += session.subscriptions.size() + 1;
 	session.regroup = true;
 	regrouping_.push_back(&session);
 }

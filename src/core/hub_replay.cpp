@@ -29,7 +29,9 @@ std::string started(const Subscription& subscription, const ShapePtr& shape, std
 bool Hub::find_past(Session& session, const Request& request, Found& found)
 {
 	if (request.since.empty()) return true;
-	if (const std::optional<SplitPosition> since = split_position(request.since))
+	if (request.since.ends_with(kUnread))
+		found = {Found::Kind::lost, 0, "its rows had not been read"};
+	else if (const std::optional<SplitPosition> since = split_position(request.since))
 		found = past_.find(since->stream, log_);
 	if (found.kind == Found::Kind::later) return false;
 	if (found.kind != Found::Kind::malformed) return true;
@@ -42,7 +44,8 @@ void Hub::start(Session& session, Subscription& subscription, const ShapePtr& sh
                 const Found& found)
 {
 	if (since.empty()) {
-		reply(session, started(subscription, shape, position_, Resumed::not_asked));
+		const std::string unread = subscription.snapshot ? std::string(kUnread) : "";
+		reply(session, started(subscription, shape, position_ + unread, Resumed::not_asked));
 		if (subscription.snapshot) begin_reading(session, subscription, shape, 0);
 		return;
 	}
@@ -61,8 +64,9 @@ void Hub::start(Session& session, Subscription& subscription, const ShapePtr& sh
 void Hub::resume_failed(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& reason)
 {
 	++counters_.resets_resume;
-	reply(session, started(subscription, shape, position_, Resumed::no));
-	reply(session, reset_message(subscription.id, reason, position_));
+	const std::string position = subscription.snapshot ? position_ + std::string(kUnread) : position_;
+	reply(session, started(subscription, shape, position, Resumed::no));
+	reply(session, reset_message(subscription.id, reason, position));
 	if (subscription.snapshot) begin_reading(session, subscription, shape, 0);
 }
 

@@ -25,6 +25,9 @@ struct Seen {
 };
 using SeenPtr = std::shared_ptr<const Seen>;
 
+// Follows a position that a client has before its rows: nothing can be resumed from there, for it holds none.
+inline constexpr std::string_view kUnread = "~x";
+
 // A position as clients hold it: the stream's own and perhaps what a snapshot had seen.
 struct SplitPosition {
 	std::string_view stream;

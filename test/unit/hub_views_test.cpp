@@ -125,8 +125,8 @@ TEST_F(Views, FiltersColumnsAndNothingShareAMessage)
 	read(client);
 	life(10, {"\"x\"", "\"y\""});
 	EXPECT_EQ(changes(client),
-	          "a.insert,new=x b.insert,new=x c.insert d.insert,new=x a.update,old=x,new=y b.delete,old=x! c.delete! "
-	          "d.update,old=x,new=y a.delete,old=y d.delete,old=y ");
+	          "a.insert,new=x d.insert,new=x b.insert,new=x c.insert a.update,old=x,new=y d.update,old=x,new=y "
+	          "b.delete,old=x! c.delete! a.delete,old=y d.delete,old=y ");
 }
 
 TEST_F(Views, ColumnsAreChosenAndTheKeyAlways)
@@ -285,6 +285,17 @@ TEST_F(Views, APositionBehindRowsKnowsWhatTheyHaveSeen)
 	EXPECT_EQ(read(again), "subscribed:z transaction:11 transaction:13");
 	watch(again, "y", "", R"(,"since":"e-10~b")");
 	EXPECT_EQ(read(again), "error:y:22023");
+}
+
+TEST_F(Views, APositionFromBeforeTheRowsResumesNothing)
+{
+	Client& client = connect();
+	watch(client, "a", "", R"(,"snapshot":true)");
+	EXPECT_NE(frame(client).find("\"position\":\"e-0-w~x\""), std::string::npos);
+	Client& again = connect();
+	watch(again, "b", "", R"(,"snapshot":true,"since":"e-0-w~x")");
+	EXPECT_EQ(read(again), "subscribed:b reset:b");
+	EXPECT_EQ(snapshots.wanted.size(), 2u);
 }
 
 TEST_F(Views, AFailedResumeAndAResetReadTheRowsAgain)
