@@ -1,5 +1,6 @@
 // Rendering the log for an audience. Runs in the worker, inside network callbacks. Must not call PostgreSQL.
 #include <algorithm>
+#include <span>
 
 #include "core/audience.hpp"
 #include "core/change_json.hpp"
@@ -7,6 +8,13 @@
 #include "core/reply.hpp"
 
 namespace plank::core {
+
+namespace {
+
+// Matches of one filter that are looked at together. A message ends after about kBatchSize, so more would be looked at again.
+constexpr size_t kMatchesAtOnce = 4096;
+
+}  // namespace
 
 // Collects messages into one buffer: `[` m `,` m … `]`, or just m.
 class Audience::Writer {
@@ -45,9 +53,9 @@ class Audience::Writer {
 class Audience::EntryRenderer {
  public:
 	EntryRenderer(const Audience& audience, Writer& writer, const LogEntry& entry, size_t offset)
-	    : audience_(audience), writer_(writer), entry_(entry), from_(offset)
+	    : audience_(audience), writer_(writer), entry_(entry)
 	{
-		find_matches();
+		find_matches(offset);
 	}
 
 	// Goes on until the message is full. True when the transaction has more for the next message, from `offset` on.
@@ -60,17 +68,29 @@ class Audience::EntryRenderer {
 		Match match;
 	};
 
-	// The rows that pass the audience's filters, in the order of the records.
-	void find_matches()
+	// The rows from `from` on that pass the audience's filters, in the order of the records: as many as one message may
+	// hold, and all of them up to `known_until_`.
+	void find_matches(size_t from)
 	{
+		matches_.clear();
+		known_until_ = SIZE_MAX;
 		if (!audience_.has_filters_ || entry_.matches.empty()) return;
 		for (const WatchedTable& watched : audience_.tables_)
 			for (const Form& form : watched.forms)
-				if (form.filter != kNoFilter)
-					for (const Match& match : entry_.matches_of(form.filter))
-						if (match.offset >= from_) matches_.push_back({&form, match});
+				if (form.filter != kNoFilter) find_matches(form, from);
+		std::erase_if(matches_, [&](const FormMatch& match) { return match.match.offset > known_until_; });
 		std::stable_sort(matches_.begin(), matches_.end(),
 		                 [](const FormMatch& a, const FormMatch& b) { return a.match.offset < b.match.offset; });
+	}
+
+	void find_matches(const Form& form, size_t from)
+	{
+		const std::span<const Match> all = entry_.matches_of(form.filter);
+		const auto before = [](const Match& match, size_t offset) { return match.offset < offset; };
+		auto match = std::lower_bound(all.begin(), all.end(), from, before);
+		for (size_t left = kMatchesAtOnce; match != all.end() && left > 0; ++match, --left)
+			matches_.push_back({&form, *match});
+		if (match != all.end()) known_until_ = std::min(known_until_, matches_.back().match.offset);
 	}
 
 	// Whether there may be something beside the rows that filters have found.
@@ -90,6 +110,10 @@ class Audience::EntryRenderer {
 		Record record;
 		size_t next = 0;
 		for (size_t at = offset; reader.next(record); at = reader.offset()) {
+			if (at > known_until_) {
+				find_matches(at);
+				next = 0;
+			}
 			size_t end = next;
 			while (end < matches_.size() && matches_[end].match.offset == at)
 				++end;
@@ -104,7 +128,13 @@ class Audience::EntryRenderer {
 
 	bool render_matches(size_t& offset)
 	{
-		for (size_t next = 0; next < matches_.size();) {
+		for (size_t next = 0;;) {
+			if (next == matches_.size()) {
+				if (known_until_ == SIZE_MAX) return false;
+				find_matches(known_until_ + 1);
+				next = 0;
+				continue;
+			}
 			const size_t at = matches_[next].match.offset;
 			size_t end = next;
 			while (end < matches_.size() && matches_[end].match.offset == at)
@@ -117,7 +147,6 @@ class Audience::EntryRenderer {
 			}
 			next = end;
 		}
-		return false;
 	}
 
 	// Writes what the record is for each form; the matches from `next` to `end` are its own. False: the message is full,
@@ -223,8 +252,8 @@ class Audience::EntryRenderer {
 	const Audience& audience_;
 	Writer& writer_;
 	const LogEntry& entry_;
-	const size_t from_;
 	std::vector<FormMatch> matches_;
+	size_t known_until_ = SIZE_MAX;
 	uint32_t known_relation_ = 0;
 	const WatchedTable* known_ = nullptr;
 	bool open_ = false;

@@ -210,6 +210,28 @@ TEST_F(Views, ALargeTransactionIsJudgedInSlicesAndRequestsWaitForItsEnd)
 	EXPECT_EQ(read(client), "transaction:10 subscribed:b");
 }
 
+TEST_F(Views, AFilterThatPassesManyRowsOfATransactionGetsThemAllOnce)
+{
+	for (const char* more : {R"(,"columns":[])", R"(,"columns":[],"events":["delete"])"}) {
+		Client& client = connect();
+		watch(client, "a", "v=\\\"x\\\"", more);
+		watch(client, "b", "v=\\\"y\\\"", R"(,"columns":[])");
+		read(client);
+		Body body;
+		const uint32_t shape = body.shape(items);
+		for (int i = 0; i < 30000; ++i)
+			body.row(Tag::insert, shape, {std::to_string(i), i % 5 ? "\"x\"" : "\"y\""});
+		deliver(10, body);
+		judge();
+		std::string expected;
+		const bool sees = std::string(more).find("delete") == std::string::npos;
+		for (int i = 0; i < 30000; ++i)
+			if (i % 5 == 0 || sees) expected += i % 5 ? "a.insert " : "b.insert ";
+		EXPECT_EQ(changes(client), expected);
+		hub.close(*client.session);
+	}
+}
+
 // --- Resuming with a filter ----------------------------------------------------------------------------------------
 
 TEST_F(Views, WhatWasMissedIsJudgedByAFilterThatIsNew)
