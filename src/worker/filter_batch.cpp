@@ -149,6 +149,8 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 					if (filter.failed) continue;
 					filter_timer::run(&filter.charge);
 					core::Verdict verdict = table.run(filter);
+					if (filter_timer::has_overrun())
+						ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("the filter took too long")));
 					verdict.filter = candidates[at_];
 					if (verdict.before || verdict.after) verdicts.passed.push_back(verdict);
 				}

@@ -89,6 +89,16 @@ void run_for_all() noexcept
 
 void begin_turn() noexcept { state.turn = (state.turn + 1) & 0x3fffffff; }
 
+bool has_overrun() noexcept
+{
+	const auto stop = static_cast<Stop>(state.stop);
+	if (stop != Stop::memory) return stop != Stop::none;
+	// It came to its end all the same, and its memory is given back.
+	state.stop = 0;
+	QueryCancelPending = false;
+	return false;
+}
+
 Stop take_stop() noexcept
 {
 	state.charge = nullptr;

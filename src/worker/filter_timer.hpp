@@ -36,6 +36,8 @@ void run(FilterCharge* charge) noexcept;
 // From now on work runs that is bounded in time and memory and belongs to no filter.
 void run_for_all() noexcept;
 void begin_turn() noexcept;
+// Whether what has just come to its end has used up its time: functions that never look for interrupts do.
+bool has_overrun() noexcept;
 // Why the handler cancelled what ran, and forgets it. From now on nothing runs.
 Stop take_stop() noexcept;
 
