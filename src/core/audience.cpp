@@ -124,11 +124,12 @@ Audience::Form Audience::make_form(std::span<const Subscription* const> watchers
 		form.head = head_of(form.ids);
 		return form;
 	}
+	form.heads = std::make_unique<std::array<std::string, kOps>>();
 	for (int op = 0; op < kOps; ++op) {
 		std::vector<std::string> ids;
 		for (const Subscription* watcher : watchers)
 			if (watcher->events & op_bit(static_cast<Op>(op))) ids.push_back(watcher->id);
-		form.heads.push_back(ids.empty() ? std::string() : head_of(ids));
+		if (!ids.empty()) (*form.heads)[static_cast<size_t>(op)] = head_of(ids);
 	}
 	return form;
 }

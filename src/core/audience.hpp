@@ -6,6 +6,7 @@
 #error "core/ must not see PostgreSQL"
 #endif
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -98,17 +99,17 @@ class Audience {
 		OpSet events = 0;  // of any of them
 		// {"ids":[…] for an operation, or empty. One for all when they want the same events, as most do.
 		std::string head;
-		std::vector<std::string> heads;
-		const std::string& head_for(Op op) const noexcept
-		{
-			return heads.empty() ? head : heads[static_cast<size_t>(op)];
-		}
+		std::unique_ptr<std::array<std::string, kOps>> heads;
+		const std::string& head_for(Op op) const noexcept { return heads ? (*heads)[static_cast<size_t>(op)] : head; }
 		bool numbers_as_text = false;
 		FilterId filter = kNoFilter;
 		ColumnNames columns;
-		// Of the shape that was rendered last; frames are rendered by one thread.
-		mutable ShapePtr chosen_of;
-		mutable std::vector<bool> chosen;
+		// Of the shape that was rendered last, when some columns are left out; frames are rendered by one thread.
+		struct Chosen {
+			ShapePtr of;
+			std::vector<bool> columns;
+		};
+		mutable std::unique_ptr<Chosen> chosen;
 	};
 	struct WatchedTable {
 		uint32_t relation = 0;

@@ -236,11 +236,9 @@ class Audience::EntryRenderer {
 	void write_change(const Record& record, const ShapePtr& shape, const Form& form, View& view)
 	{
 		if (form.columns) {
-			if (form.chosen_of != shape) {
-				form.chosen = choose_columns(*shape, form.columns);
-				form.chosen_of = shape;
-			}
-			view.columns = &form.chosen;
+			if (!form.chosen || form.chosen->of != shape)
+				form.chosen = std::make_unique<Form::Chosen>(Form::Chosen{shape, choose_columns(*shape, form.columns)});
+			view.columns = &form.chosen->columns;
 		}
 		std::string& out = begin(form.head_for(view.op));
 		out.append(",\"table\":").append(shape->table_json);
