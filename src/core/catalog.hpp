@@ -9,15 +9,16 @@
 
 #include "core/name.hpp"
 #include "core/shape.hpp"
+#include "core/subscription.hpp"
 
 namespace plank::core {
 
 enum class Access : uint8_t {
 	granted,
-	absent,        // missing, untracked or unreadable: one answer for all three
-	row_security,  // readable, but this version cannot serve it
-	busy,          // locked by DDL at the moment: ask again
-	failed,        // the look-up failed; `message` says how
+	absent,      // missing, untracked or unreadable: one answer for all three
+	key_hidden,  // the role may read some columns, but not all of the key
+	busy,        // locked by DDL at the moment: ask again
+	failed,      // the look-up failed; `message` says how
 };
 
 struct TableAnswer {
@@ -25,6 +26,13 @@ struct TableAnswer {
 	ShapePtr shape;                            // when granted
 	std::string message;                       // when failed
 	std::vector<std::string> uncaptured = {};  // columns that the role may read but that plank.track leaves out
+	ColumnNames readable = {};                 // those of the shape that the role may read; null: all
+	bool row_security = false;                 // row security applies to the role here
+};
+
+struct ReadableTable {
+	ShapePtr shape;
+	ColumnNames columns;  // as TableAnswer::readable
 };
 
 class Catalog {
@@ -33,7 +41,7 @@ class Catalog {
 	// The same table again, by its OID: its name, columns and privileges may have changed.
 	virtual TableAnswer look_again(const std::string& role, uint32_t relation) = 0;
 	// All tracked tables that `role` may read.
-	virtual std::vector<ShapePtr> readable_tables(const std::string& role) = 0;
+	virtual std::vector<ReadableTable> readable_tables(const std::string& role) = 0;
 	virtual bool may_hear(const std::string& role, const std::string& channel) = 0;
 
  protected:

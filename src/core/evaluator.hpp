@@ -1,5 +1,5 @@
-// The conditions that subscriptions put on rows (`where`), as the hub sees them: added as text, asked about changes,
-// given back. The worker has PostgreSQL's own parser and executor behind it (worker/filter_evaluator.hpp); tests of the
+// Which rows a subscription sees, as the hub sees it: the table's row security for who asks, and the condition that the
+// subscription puts on rows (`where`). Added as text, asked about changes, given back. The worker has PostgreSQL's own parser and executor behind it (worker/filter_evaluator.hpp); tests of the
 // hub may have anything. Must not call PostgreSQL.
 //
 // Rules for the caller
@@ -18,18 +18,21 @@
 #error "core/ must not see PostgreSQL"
 #endif
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "core/identity.hpp"
 #include "core/record.hpp"
 
 namespace plank::core {
 
 // Small and used again after the last release.
 using FilterId = uint32_t;
+constexpr FilterId kNoFilter = UINT32_MAX;  // every row
 
 struct FilterFault {
 	std::string code;      // what the client is told: protocol.md rule 9 at subscribe time, else `sqlstate`
@@ -55,33 +58,47 @@ struct FilterFailure {
 struct Verdicts {
 	std::vector<Verdict> passed;  // in no order, each filter once
 	std::vector<FilterFailure> failed;
+	// Filters that could not be judged because the row was written when the table was another one (DDL): they stand, but
+	// their subscribers must read the table again.
+	std::vector<FilterId> unreadable;
+};
+
+// What a look at filters after DDL, GRANT or REVOKE has found.
+struct LookedAgain {
+	std::vector<FilterFailure> failed;  // do not stand any more, as after a failure
+	std::vector<FilterId> changed;      // let other rows pass than before: their subscribers must read the table again
 };
 
 class Evaluator {
  public:
-	// Checks and compiles `where` (UTF-8) over the table's rows as `role` may read them. Equal conditions of a role, by
-	// their parsed tree, get one id, and every success counts one reference. `shape`: the table as the catalog has it now.
+	// Checks and compiles `where` (UTF-8; empty: every row) over the table's rows as `identity` may see them: row security
+	// comes first, and `where` never meets a row that it hides. kNoFilter when every row is seen. What sees the same rows
+	// by the same role - equal conditions by their parsed tree, and row security that comes to the same with what it reads
+	// of the claims - has one id, and every success but kNoFilter counts one reference. `shape`: the table as the catalog
+	// has it now.
 	// 55P03: DDL holds the table, ask again soon. What the server took longer for than one evaluation may last, or would
 	// need too much memory for, is 53400.
-	virtual std::variant<FilterId, FilterFault> add_filter(const std::string& role, const Shape& shape,
+	virtual std::variant<FilterId, FilterFault> add_filter(const Identity& identity, const Shape& shape,
 	                                                       std::string_view where) = 0;
 	// One more reference to a filter that has some.
 	virtual void retain(FilterId filter) noexcept = 0;
 	virtual void release(FilterId filter) noexcept = 0;
-	// The condition as SQL over bare columns, with all other names qualified, so that it means the same to whoever reads
-	// the table; or what went wrong. Stands where add_filter may.
+	// `where` as SQL over bare columns, with all other names qualified, so that it means the same to whoever reads the
+	// table (empty: every row); or what went wrong. Row security is not in it: whoever reads as the identity has it from
+	// PostgreSQL. Stands where add_filter may.
 	virtual std::variant<std::string, FilterFault> condition(FilterId filter, const Shape& shape) = 0;
 
-	// The table's columns, types, name or a role's column privileges may have changed: compiles its filters anew. Returns
-	// those that do not stand any more, which then are as after a failure. `shape`: the table as it is now. Takes about as
-	// long as adding the filters; ids stay.
-	virtual std::vector<FilterFailure> look_again(const Shape& shape) = 0;
+	// The table, its row security, or somebody's privileges or role may have changed: its filters are to be looked at
+	// again, which look_further does. `shape`: the table as it is now. Ids stay.
+	virtual void look_again(const Shape& shape) = 0;
+	// Does it until `deadline`; true when some are left. Stands where add_filter may.
+	virtual bool look_further(std::chrono::steady_clock::time_point deadline, LookedAgain& found) = 0;
 
 	virtual bool has_filters(uint32_t relation) const noexcept = 0;
 	virtual void begin_batch() = 0;
 	// An insert, update or delete; not a truncate. `shape`: what the change was written with. Columns are found in it by
-	// name; a filter whose column is missing or has another type there fails with 55000, and the subscriber is to read
-	// the table again (`reset`): that is a change from before or after DDL that look_again has seen or will see.
+	// name; a filter whose column is missing or has another type there is `unreadable`: that is a change from before or
+	// after DDL that look_again has seen or will see.
 	virtual void evaluate(const Shape& shape, const Record& change, Verdicts& verdicts) = 0;
 	virtual void end_batch() = 0;
 	// Instead of end_batch, after an error of anybody's.

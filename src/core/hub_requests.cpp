@@ -27,7 +27,7 @@ size_t size_of(const std::variant<Request, Fault>& asked)
 	return request ? request->size() : sizeof asked;
 }
 
-constexpr const char* kRowSecurity = "tables with row security are not supported by this version of Plank";
+constexpr const char* kKeyHidden = "the role may not read the table's key";
 
 }  // namespace
 
@@ -204,9 +204,9 @@ bool Hub::subscribe_table(Session& session, const Request& request)
 		case Access::absent:
 			refuse(session, table_absent(request.id));
 			break;
-		case Access::row_security:
-			refuse(session, {request.id, code::kNotSupported, kRowSecurity, "",
-			                 "Disable row security on the table, or do not serve it."});
+		case Access::key_hidden:
+			refuse(session, {request.id, code::kNotSupported, kKeyHidden, "",
+			                 "Changes carry the key: grant SELECT on its columns to the client's role."});
 			break;
 		case Access::busy:
 			return false;
@@ -234,8 +234,8 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 		}
 		subscription.columns = std::make_shared<const std::vector<std::string>>(request.columns);
 	}
-	if (request.where.empty()) return true;
-	std::variant<FilterId, FilterFault> filter = evaluator_.add_filter(session.role, *found.shape, request.where);
+	if (request.where.empty() && !found.row_security) return true;
+	std::variant<FilterId, FilterFault> filter = evaluator_.add_filter(*session.identity, *found.shape, request.where);
 	if (auto* fault = std::get_if<FilterFault>(&filter)) {
 		if (fault->position > 0 && fault->detail.empty())
 			fault->detail = "At character " + std::to_string(fault->position) + ".";
@@ -335,8 +335,11 @@ void Hub::look_at_shape(const ShapePtr& shape)
 	};
 	end_where(lacks, code::kUndefinedColumn, "a column of the subscription no longer exists or may not be read");
 	if (!evaluator_.has_filters(shape->relation)) return;
-	const std::vector<FilterFailure> failed = evaluator_.look_again(*shape);
-	failed_filters_.insert(failed_filters_.end(), failed.begin(), failed.end());
+	evaluator_.look_again(*shape);
+	LookedAgain looked;
+	while (evaluator_.look_further(std::chrono::steady_clock::time_point::max(), looked))
+		;
+	failed_filters_.insert(failed_filters_.end(), looked.failed.begin(), looked.failed.end());
 }
 
 bool Hub::look_again()
@@ -358,7 +361,7 @@ bool Hub::look_again()
 		// Busy or failed tells nothing: the next look will.
 		complete &= answer.access != Access::busy && answer.access != Access::failed;
 		if (answer.access == Access::granted) look_at_shape(answer.shape);
-		if (answer.access == Access::absent || answer.access == Access::row_security)
+		if (answer.access == Access::absent || answer.access == Access::key_hidden)
 			lost_tables.emplace(std::pair(std::string_view(role), relation), answer.access);
 	}
 	std::set<std::pair<std::string_view, std::string_view>> lost_channels;
@@ -373,7 +376,7 @@ bool Hub::look_again()
 	};
 	if (!lost_tables.empty()) {
 		end_where(lost(Access::absent), code::kUndefinedTable, table_absent("").message);
-		end_where(lost(Access::row_security), code::kNotSupported, kRowSecurity);
+		end_where(lost(Access::key_hidden), code::kNotSupported, kKeyHidden);
 	}
 	if (!lost_channels.empty())
 		end_where(

@@ -54,6 +54,7 @@ void Hub::start_reading(uint64_t number)
 	wanted.relation = subscription.relation;
 	wanted.numbers_as_text = subscription.numbers_as_text;
 	wanted.role = reading.session->role;
+	wanted.claims = reading.session->identity->claims;
 	if (subscription.filter != kNoFilter) {
 		std::variant<std::string, FilterFault> printed = evaluator_.condition(subscription.filter, shape);
 		if (auto* fault = std::get_if<FilterFault>(&printed)) {

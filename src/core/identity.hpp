@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "core/bytes.hpp"
+#include "core/json.hpp"
 
 namespace plank::core {
 
@@ -18,7 +19,9 @@ struct Identity {
 	static constexpr int64_t kNever = INT64_MAX;
 
 	std::string role;    // never empty
-	std::string claims;  // the token's, as JSON text; empty without a token
+	// What request.jwt.claims is for row security: the token's, as JSON text; without a token {"role":…}, as PostgREST has
+	// it.
+	std::string claims;
 	// Equal for two clients exactly when role and claims are, but for what renewal changes (exp, iat, nbf, jti). Nothing is
 	// shared between clients whose keys differ.
 	std::string key;
@@ -33,6 +36,9 @@ inline IdentityPtr anonymous_identity(const std::string& role)
 {
 	auto identity = std::make_shared<Identity>();
 	identity->role = role;
+	identity->claims = "{\"role\":";
+	append_json_string(identity->claims, role);
+	identity->claims += '}';
 	append_counted(identity->key, role);
 	return identity;
 }

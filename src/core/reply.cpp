@@ -118,17 +118,17 @@ std::string position_message(std::string_view position)
 	return out += '}';
 }
 
-std::string tables_message(std::string_view id, const std::vector<ShapePtr>& tables)
+std::string tables_message(std::string_view id, const std::vector<ReadableTable>& tables)
 {
 	std::string out = begin("tables");
 	if (!id.empty()) add(out, "id", id);
 	out += ",\"tables\":[";
 	bool first = true;
-	for (const ShapePtr& table : tables) {
+	for (const ReadableTable& table : tables) {
 		if (!first) out += ',';
 		first = false;
 		out += '{';
-		add_shape(out, *table);
+		add_shape(out, *table.shape, table.columns);
 		out += '}';
 	}
 	return out += "]}";

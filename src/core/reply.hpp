@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/catalog.hpp"
 #include "core/request.hpp"
 #include "core/shape.hpp"
 #include "core/subscription.hpp"
@@ -30,7 +31,7 @@ std::string reset_message(std::string_view id, std::string_view reason, std::str
 // `rows`: JSON objects with commas between them. `position` empty: there is more to come.
 std::string rows_message(std::string_view id, std::string_view rows, std::string_view position);
 std::string position_message(std::string_view position);
-std::string tables_message(std::string_view id, const std::vector<ShapePtr>& tables);
+std::string tables_message(std::string_view id, const std::vector<ReadableTable>& tables);
 std::string error_message(const Fault& fault);
 std::string pong_message(std::string_view id);
 

@@ -23,7 +23,7 @@ struct RowsWanted {
 	ColumnNames columns;  // chosen from the table as the snapshot finds it
 	bool numbers_as_text = false;
 	std::string condition;  // SQL, names qualified; empty: every row
-	std::string role;
+	std::string role, claims;  // who reads; see Identity
 };
 
 class RowSource {

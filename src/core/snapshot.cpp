@@ -29,6 +29,7 @@ std::string SnapshotRequest::encode() const
 	append_varint(out, numbers_as_text ? 1 : 0);
 	append_counted(out, condition);
 	append_counted(out, role);
+	append_counted(out, claims);
 	append_varint(out, columns ? columns->size() + 1 : 0);
 	if (columns)
 		for (const std::string& column : *columns)
@@ -46,6 +47,7 @@ std::optional<SnapshotRequest> SnapshotRequest::decode(std::string_view bytes)
 	request.numbers_as_text = reader.varint() != 0;
 	request.condition = reader.counted();
 	request.role = reader.counted();
+	request.claims = reader.counted();
 	const uint64_t columns = reader.varint();
 	if (!reader.ok() || columns > kMostColumns + 1) return std::nullopt;
 	if (columns > 0) {

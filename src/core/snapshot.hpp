@@ -23,7 +23,8 @@ struct SnapshotRequest {
 	ColumnNames columns;    // chosen from the table as the snapshot finds it
 	bool numbers_as_text = false;
 	std::string condition;  // SQL over the table's columns, other names qualified; empty: every row
-	std::string role;       // who reads: its privileges count
+	std::string role;       // who reads: its privileges and row security count
+	std::string claims;     // what request.jwt.claims says for it: JSON
 
 	std::string encode() const;
 	// Nothing when the bytes are no request.

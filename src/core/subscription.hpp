@@ -14,8 +14,6 @@
 
 namespace plank::core {
 
-constexpr FilterId kNoFilter = UINT32_MAX;
-
 // Names of columns, sorted. Null: all.
 using ColumnNames = std::shared_ptr<const std::vector<std::string>>;
 

@@ -90,6 +90,7 @@ void FilterEvaluator::evaluate(const core::Shape& shape, const core::Record& cha
 {
 	verdicts.passed.clear();
 	verdicts.failed.clear();
+	verdicts.unreadable.clear();
 	const auto found = tables_.find(shape.relation);
 	if (found == tables_.end() || change.op == core::Op::truncate) return;
 	if (!unit_.is_open()) unit_.open(limits_, execution_.context->ecxt_per_tuple_memory);

@@ -161,7 +161,7 @@ Condition* FilterEvaluator::parse(Oid role, const std::string& where, Relation r
 	});
 }
 
-std::variant<core::FilterId, core::FilterFault> FilterEvaluator::add_filter(const std::string& role,
+std::variant<core::FilterId, core::FilterFault> FilterEvaluator::add_filter(const core::Identity& identity,
                                                                             const core::Shape& shape,
                                                                             std::string_view where)
 {
@@ -180,10 +180,12 @@ std::variant<core::FilterId, core::FilterFault> FilterEvaluator::add_filter(cons
 	filter_timer::run_for_all();
 	FilterTable* table = nullptr;
 	try {
-		const std::string name = pg::from_utf8(role);
+		const std::string name = pg::from_utf8(identity.role);
 		const Oid role_oid = pg::call([&] { return get_role_oid(name.c_str(), false); });
 		FreeTable relation(shape.relation);
 		try {
+			if (relation.get()->rd_rel->relrowsecurity)
+				pg::raise(ERRCODE_FEATURE_NOT_SUPPORTED, "tables with row security are not supported yet");
 			table = &table_for(shape, relation.get());
 			unit.become(role_oid);
 			const std::string text(where);
@@ -280,11 +282,19 @@ void FilterEvaluator::release(core::FilterId id) noexcept
 	give_back(id);
 }
 
-std::vector<core::FilterFailure> FilterEvaluator::look_again(const core::Shape& shape)
+void FilterEvaluator::look_again(const core::Shape& shape)
 {
-	std::vector<core::FilterFailure> failures;
+	to_look_at_.push_back(std::make_shared<core::Shape>(shape));
+}
+
+bool FilterEvaluator::look_further(std::chrono::steady_clock::time_point, core::LookedAgain& looked)
+{
+	if (to_look_at_.empty()) return false;
+	const core::ShapePtr at = to_look_at_.back();
+	to_look_at_.pop_back();
+	const core::Shape& shape = *at;
 	const auto found = tables_.find(shape.relation);
-	if (found == tables_.end()) return failures;
+	if (found == tables_.end()) return !to_look_at_.empty();
 	// The former tables stay until their last filter has moved: a filter that fails keeps its place in none.
 	Tables former = std::move(found->second);
 	tables_.erase(found);
@@ -301,9 +311,9 @@ std::vector<core::FilterFailure> FilterEvaluator::look_again(const core::Shape& 
 		std::optional<core::FilterFault> fault = move_to(id, shape);
 		if (!fault) continue;
 		filter.failed = true;
-		failures.push_back({id, *std::move(fault)});
+		looked.failed.push_back({id, *std::move(fault)});
 	}
-	return failures;
+	return !to_look_at_.empty();
 }
 
 // Compiles a filter that has no table anew.

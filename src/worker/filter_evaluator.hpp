@@ -27,12 +27,13 @@ class FilterEvaluator final : public core::Evaluator {
 	FilterEvaluator(const FilterEvaluator&) = delete;
 	FilterEvaluator& operator=(const FilterEvaluator&) = delete;
 
-	std::variant<core::FilterId, core::FilterFault> add_filter(const std::string& role, const core::Shape& shape,
+	std::variant<core::FilterId, core::FilterFault> add_filter(const core::Identity& identity, const core::Shape& shape,
 	                                                           std::string_view where) override;
 	void retain(core::FilterId filter) noexcept override;
 	void release(core::FilterId filter) noexcept override;
 	std::variant<std::string, core::FilterFault> condition(core::FilterId filter, const core::Shape& shape) override;
-	std::vector<core::FilterFailure> look_again(const core::Shape& shape) override;
+	void look_again(const core::Shape& shape) override;
+	bool look_further(std::chrono::steady_clock::time_point deadline, core::LookedAgain& found) override;
 	bool has_filters(uint32_t relation) const noexcept override { return tables_.contains(relation); }
 	void begin_batch() override;
 	void evaluate(const core::Shape& shape, const core::Record& change, core::Verdicts& verdicts) override;
@@ -72,6 +73,7 @@ class FilterEvaluator final : public core::Evaluator {
 	std::unordered_map<Signature, core::FilterId, SignatureHash> by_signature_;
 	std::unordered_map<uint32_t, Tables> tables_;  // by relation
 	core::Row row_;
+	std::vector<core::ShapePtr> to_look_at_;
 	uint64_t change_ = 0;
 	size_t at_ = 0;  // among the candidates
 };

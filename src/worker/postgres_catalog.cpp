@@ -209,10 +209,7 @@ core::TableAnswer PostgresCatalog::look(Oid role, Oid relation)
 	if (!pg::may_select_table(relation, role))
 		for (const pg::ColumnDescription& column : description.columns)
 			if (!pg::may_select_column(relation, column.number, role)) return answer;
-	if (opened.get()->rd_rel->relrowsecurity) {
-		answer.access = core::Access::row_security;
-		return answer;
-	}
+	answer.row_security = opened.get()->rd_rel->relrowsecurity;
 	answer.uncaptured = other_columns(opened.get(), role, description);
 	core::ShapePtr shape = make_shape(description, tracking.notify);
 	if (shapes_.size() > 4096) shapes_.clear();
@@ -221,9 +218,9 @@ core::TableAnswer PostgresCatalog::look(Oid role, Oid relation)
 	return answer;
 }
 
-std::vector<core::ShapePtr> PostgresCatalog::readable_tables(const std::string& role)
+std::vector<core::ReadableTable> PostgresCatalog::readable_tables(const std::string& role)
 {
-	std::vector<core::ShapePtr> tables;
+	std::vector<core::ReadableTable> tables;
 	guarded([&]() -> core::TableAnswer {
 		std::vector<Oid> tracked;
 		const Oid function = pg::capture_function();
@@ -248,7 +245,7 @@ std::vector<core::ShapePtr> PostgresCatalog::readable_tables(const std::string& 
 		const Oid oid = usable_role(role);
 		for (const Oid relation : tracked) {
 			core::TableAnswer answer = look(oid, relation);
-			if (answer.access == core::Access::granted) tables.push_back(std::move(answer.shape));
+			if (answer.access == core::Access::granted) tables.push_back({std::move(answer.shape), std::move(answer.readable)});
 		}
 		return {};
 	});

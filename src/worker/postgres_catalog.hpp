@@ -16,7 +16,7 @@ class PostgresCatalog final : public core::Catalog {
  public:
 	core::TableAnswer find_table(const std::string& role, const core::QualifiedName& name) override;
 	core::TableAnswer look_again(const std::string& role, uint32_t relation) override;
-	std::vector<core::ShapePtr> readable_tables(const std::string& role) override;
+	std::vector<core::ReadableTable> readable_tables(const std::string& role) override;
 	bool may_hear(const std::string& role, const std::string& channel) override;
 
 	// Reads plank.channel. Returns the channels, in the database's encoding, without repetition. In a unit of work.

@@ -19,6 +19,7 @@ void RowReader::start(uint64_t number, const core::RowsWanted& wanted)
 	request.numbers_as_text = wanted.numbers_as_text;
 	request.condition = wanted.condition;
 	request.role = wanted.role;
+	request.claims = wanted.claims;
 	const uint64_t id = pool_.start(std::move(request));
 	ids_.emplace(number, id);
 	numbers_.emplace(id, number);

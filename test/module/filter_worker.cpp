@@ -64,13 +64,13 @@ void serve(const Task& task)
 	for (const std::string_view where :
 	     {"id = 1"sv, "nosuch = 1"sv, "id ="sv, "repeat(repeat('a', 1000), 1000000) = name"sv, "id > 1"sv,
 	      "10 / (id - 2) > 0"sv, "id = 1"sv, "name ~ '('"sv, "id = 1\0 x"sv}) {
-		const auto added = evaluator.add_filter(role, *shape, where);
+		const auto added = evaluator.add_filter(*core::anonymous_identity(role), *shape, where);
 		const auto* const fault = std::get_if<core::FilterFault>(&added);
 		note(std::string(where.data()) + " -> " + (fault ? fault->code : "taken") + surroundings());
 	}
 	// Inside somebody else's unit, which must survive a bad filter.
 	pg::unit_of_work("outside", [&] {
-		const auto added = evaluator.add_filter(role, *shape, "1 / 0 = id");
+		const auto added = evaluator.add_filter(*core::anonymous_identity(role), *shape, "1 / 0 = id");
 		pg::call([&] { (void)get_rel_name(task.relation); });
 		const std::string in = pg::in_unit() && IsTransactionState() ? "still in its unit" : "its unit has gone";
 		if (std::get_if<core::FilterFault>(&added)) changes.push_back({core::Tag::insert, 0, in});
@@ -90,7 +90,7 @@ void serve(const Task& task)
 		evaluator.end_batch();
 		note(line + surroundings());
 	}
-	const auto again = evaluator.add_filter(role, *shape, "10 / (id - 2) > 0");
+	const auto again = evaluator.add_filter(*core::anonymous_identity(role), *shape, "10 / (id - 2) > 0");
 	note(std::to_string(evaluator.filters()) + " filters after one that failed was added again" + surroundings());
 	(void)again;
 }

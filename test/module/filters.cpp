@@ -101,7 +101,7 @@ timespec now()
 core::FilterId must_add(FilterEvaluator& evaluator, const std::string& role, const core::Shape& shape,
                         const std::string& where)
 {
-	const auto added = evaluator.add_filter(role, shape, where);
+	const auto added = evaluator.add_filter(*core::anonymous_identity(role), shape, where);
 	if (const auto* fault = std::get_if<core::FilterFault>(&added))
 		pg::raise(ERRCODE_RAISE_EXCEPTION, (where + " -> " + printed(*fault)).c_str());
 	return std::get<core::FilterId>(added);
@@ -194,7 +194,11 @@ Datum filter_after(FunctionCallInfo fcinfo)
 		evaluator.end_batch();
 	};
 	judge(written, former);
-	for (const core::FilterFailure& failure : evaluator.look_again(*shape))
+	core::LookedAgain looked;
+	evaluator.look_again(*shape);
+	while (evaluator.look_further(std::chrono::steady_clock::time_point::max(), looked))
+		;
+	for (const core::FilterFailure& failure : looked.failed)
 		lines[place_of(failure.filter)] += " | " + printed(failure.fault);
 	judge(plank_test::changes_of(relation, *shape), shape);
 	judge(written, former);
@@ -319,7 +323,8 @@ Datum plank_test_filter_fault(PG_FUNCTION_ARGS)
 		const core::ShapePtr shape = plank_test::shape_of(PG_GETARG_OID(0), text_argument(fcinfo, 3));
 		FilterEvaluator evaluator;
 		const auto added =
-		    evaluator.add_filter(name_argument(fcinfo, 2), *shape, pg::to_utf8(text_argument(fcinfo, 1).c_str()));
+		    evaluator.add_filter(*core::anonymous_identity(name_argument(fcinfo, 2)), *shape,
+		                         pg::to_utf8(text_argument(fcinfo, 1).c_str()));
 		if (const auto* fault = std::get_if<core::FilterFault>(&added)) return text_result(printed(*fault));
 		PG_RETURN_NULL();
 	});

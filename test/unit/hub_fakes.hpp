@@ -42,12 +42,12 @@ class FakeCatalog final : public core::Catalog {
 			if (table.shape->relation == relation) return answer(role, table);
 		return {};
 	}
-	std::vector<core::ShapePtr> readable_tables(const std::string& role) override
+	std::vector<core::ReadableTable> readable_tables(const std::string& role) override
 	{
-		std::vector<core::ShapePtr> shapes;
+		std::vector<core::ReadableTable> tables_read;
 		for (const auto& [name, table] : tables)
-			if (answer(role, table).access == core::Access::granted) shapes.push_back(table.shape);
-		return shapes;
+			if (answer(role, table).access == core::Access::granted) tables_read.push_back({table.shape, nullptr});
+		return tables_read;
 	}
 	bool may_hear(const std::string& role, const std::string& channel) override
 	{
@@ -59,8 +59,8 @@ class FakeCatalog final : public core::Catalog {
 	{
 		const auto access = table.access.find(role);
 		if (access == table.access.end() || access->second == core::Access::granted)
-			return {core::Access::granted, table.shape, ""};
-		return {access->second, nullptr, access->second == core::Access::failed ? "broken" : ""};
+			return {core::Access::granted, table.shape, "", {}, {}, false};
+		return {access->second, nullptr, access->second == core::Access::failed ? "broken" : "", {}, {}, false};
 	}
 };
 
@@ -96,7 +96,7 @@ class FakeEvaluator final : public core::Evaluator {
 	bool throws = false;  // condition and evaluate
 	bool in_callback = false;
 
-	std::variant<core::FilterId, core::FilterFault> add_filter(const std::string&, const core::Shape& shape,
+	std::variant<core::FilterId, core::FilterFault> add_filter(const core::Identity&, const core::Shape& shape,
 	                                                           std::string_view where) override
 	{
 		if (where == "bad") return core::FilterFault{"42601", "42601", "syntax error", "", "", 1};
@@ -123,7 +123,8 @@ class FakeEvaluator final : public core::Evaluator {
 		if (throws) throw std::runtime_error("the database is away");
 		return all.at(filter).text;
 	}
-	std::vector<core::FilterFailure> look_again(const core::Shape&) override { return {}; }
+	void look_again(const core::Shape&) override {}
+	bool look_further(std::chrono::steady_clock::time_point, core::LookedAgain&) override { return false; }
 	bool has_filters(uint32_t relation) const noexcept override
 	{
 		for (const auto& [id, filter] : all)
@@ -141,6 +142,7 @@ class FakeEvaluator final : public core::Evaluator {
 		++evaluated;
 		verdicts.passed.clear();
 		verdicts.failed.clear();
+		verdicts.unreadable.clear();
 		core::Reader reader(change.image);
 		std::string_view now, before;
 		for (size_t i = 0; i < shape.columns.size(); ++i) {

@@ -50,7 +50,7 @@ TEST_F(Hub, RefusalsCarryTheirCodes)
 {
 	table(1, "mine");
 	table(2, "secret");
-	catalog.tables["public.secret"].access["web"] = Access::row_security;
+	catalog.tables["public.secret"].access["web"] = Access::key_hidden;
 	catalog.hidden_channels.insert({"web", "hidden"});
 	Client& client = connect();
 	subscribe(client, "a", "other");
@@ -178,7 +178,7 @@ TEST_F(Hub, ATableThatIsGoneEndsItsSubscriptions)
 	EXPECT_EQ(read(web), "");
 	deliver_row(10, items);
 	catalog.tables["public.items"].access["web"] = Access::absent;
-	catalog.tables["public.others"].access["web"] = Access::row_security;
+	catalog.tables["public.others"].access["web"] = Access::key_hidden;
 	catalog.hidden_channels.insert({"web", "jobs"});
 	hub.look_again();
 	deliver_row(11, items);

@@ -189,7 +189,7 @@ TEST(Reply, EveryMessageIsJsonWithItsFields)
 	same(position_message("e-1"), R"({"type":"position","position":"e-1"})");
 	same(tables_message("", {}), R"({"type":"tables","tables":[]})");
 	same(
-	    tables_message("q", {shape_pointer, shape_pointer}),
+	    tables_message("q", {{shape_pointer, nullptr}, {shape_pointer, nullptr}}),
 	    R"({"type":"tables","id":"q","tables":[{"table":"public.\"a\"","key":["id"],"columns":[{"name":"id","type":"bigint"}]},{"table":"public.\"a\"","key":["id"],"columns":[{"name":"id","type":"bigint"}]}]})");
 	same(error_message({"", "08P01", "m", "", ""}),
 	     R"({"type":"error","id":null,"code":"08P01","message":"m","detail":null,"hint":null})");
