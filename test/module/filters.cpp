@@ -322,9 +322,8 @@ Datum plank_test_filter_fault(PG_FUNCTION_ARGS)
 	return pg::entry([&]() -> Datum {
 		const core::ShapePtr shape = plank_test::shape_of(PG_GETARG_OID(0), text_argument(fcinfo, 3));
 		FilterEvaluator evaluator;
-		const auto added =
-		    evaluator.add_filter(*core::anonymous_identity(name_argument(fcinfo, 2)), *shape,
-		                         pg::to_utf8(text_argument(fcinfo, 1).c_str()));
+		const auto added = evaluator.add_filter(*core::anonymous_identity(name_argument(fcinfo, 2)), *shape,
+		                                        pg::to_utf8(text_argument(fcinfo, 1).c_str()));
 		if (const auto* fault = std::get_if<core::FilterFault>(&added)) return text_result(printed(*fault));
 		PG_RETURN_NULL();
 	});
