@@ -18,7 +18,7 @@ namespace plank::core {
 struct Identity {
 	static constexpr int64_t kNever = INT64_MAX;
 
-	std::string role;    // never empty
+	std::string role;  // never empty
 	// What request.jwt.claims is for row security: the token's, as JSON text; without a token {"role":…}, as PostgREST has
 	// it.
 	std::string claims;

@@ -22,7 +22,7 @@ struct RowsWanted {
 	uint32_t relation = 0;
 	ColumnNames columns;  // chosen from the table as the snapshot finds it
 	bool numbers_as_text = false;
-	std::string condition;  // SQL, names qualified; empty: every row
+	std::string condition;     // SQL, names qualified; empty: every row
 	std::string role, claims;  // who reads; see Identity
 };
 

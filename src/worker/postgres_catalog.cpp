@@ -245,7 +245,8 @@ std::vector<core::ReadableTable> PostgresCatalog::readable_tables(const std::str
 		const Oid oid = usable_role(role);
 		for (const Oid relation : tracked) {
 			core::TableAnswer answer = look(oid, relation);
-			if (answer.access == core::Access::granted) tables.push_back({std::move(answer.shape), std::move(answer.readable)});
+			if (answer.access == core::Access::granted)
+				tables.push_back({std::move(answer.shape), std::move(answer.readable)});
 		}
 		return {};
 	});
