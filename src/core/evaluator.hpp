@@ -66,7 +66,9 @@ struct Verdicts {
 // What a look at filters after DDL, GRANT or REVOKE has found.
 struct LookedAgain {
 	std::vector<FilterFailure> failed;  // do not stand any more, as after a failure
-	std::vector<FilterId> changed;      // let other rows pass than before: their subscribers must read the table again
+	// The table's row security is another one for their role. They go on as they are; each of their subscribers is to
+	// add_filter its condition (`where`) anew, and to read the table again.
+	std::vector<FilterId> changed;
 };
 
 class Evaluator {
@@ -91,9 +93,12 @@ class Evaluator {
 	// The table, its row security, or somebody's privileges or role may have changed: its filters are to be looked at
 	// again, which look_further does. `shape`: the table as it is now. Ids stay.
 	virtual void look_again(const Shape& shape) = 0;
-	// Does it until `deadline`; true when some are left. Stands where add_filter may.
+	// Does it until `deadline`; true when there is more to do at once. What DDL holds is tried again when asked again.
+	// Stands where add_filter may.
 	virtual bool look_further(std::chrono::steady_clock::time_point deadline, LookedAgain& found) = 0;
 
+	// What add_filter was told.
+	virtual std::string_view where(FilterId filter) const noexcept = 0;
 	virtual bool has_filters(uint32_t relation) const noexcept = 0;
 	virtual void begin_batch() = 0;
 	// An insert, update or delete; not a truncate. `shape`: what the change was written with. Columns are found in it by

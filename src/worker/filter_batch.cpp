@@ -1,11 +1,16 @@
 // Judging changes, and what becomes of filters that fail. Runs in the worker.
 #include "worker/filter_evaluator.hpp"
 
+#include <utility>
+
 #include "pg/encoding.hpp"
+#include "pg/unit_of_work.hpp"
 
 namespace plank::worker {
 
 namespace {
+
+constexpr const char* kLocked = "55P03";
 
 std::string sqlstate_text(int sqlstate) { return unpack_sql_state(sqlstate); }
 
@@ -113,6 +118,40 @@ void FilterEvaluator::fail(core::FilterId id, const core::FilterFault& fault, co
 	verdicts.failed.push_back({id, fault});
 }
 
+// The change was written when the table was another one: nothing is wrong with the filter.
+void FilterEvaluator::note_unreadable(core::FilterId id, core::Verdicts& verdicts)
+{
+	const Filter& filter = filters_[id];
+	if (filter.failed || filter.unreadable == change_) return;
+	filters_[id].unreadable = change_;
+	verdicts.unreadable.push_back(id);
+}
+
+// What a policy's error says may quote rows that the client may not see: it is for the server's log.
+core::FilterFault FilterEvaluator::policy_fault(const core::FilterFault& fault, const std::string& table)
+{
+	if (take_policy_refusal() || fault.sqlstate == kLocked) return fault;
+	pg::log_line(LOG, ("row security of table " + table + " failed: " + fault.message).c_str(),
+	             fault.detail.empty() ? nullptr : fault.detail.c_str());
+	core::FilterFault told;
+	told.code = told.sqlstate = fault.sqlstate;
+	told.message = "the row security policy of the table failed";
+	if (fault.code == "53400") {
+		told.code = told.sqlstate = "53400";
+		told.message = "the row security policy of the table takes too long or needs too much memory";
+	}
+	return told;
+}
+
+// Ends whoever sees the table through the policy.
+void FilterEvaluator::fail_policy(const FilterTable& table, Policy& policy, const core::FilterFault& fault,
+                                  core::Verdicts& verdicts)
+{
+	const core::FilterFault told = policy_fault(fault, table.name());
+	for (core::FilterId id = 0; id < filters_.size(); ++id)
+		if (filters_[id].policy == &policy) fail(id, told, verdicts);
+}
+
 // Whether the server was asked to cancel something: not the filter's fault, so it is tried again.
 bool FilterEvaluator::is_foreign_cancel(const core::FilterFault& fault) { return fault.sqlstate == "57014"; }
 
@@ -127,12 +166,17 @@ void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
 			});
 			return;
 		} catch (pg::Error& error) {
+			const bool unreadable = take_unreadable();
 			const core::FilterFault fault = recover(unit_, error, false);
 			if (is_foreign_cancel(fault)) continue;
 			std::vector<uint32_t> failed;
 			table.skip_index(failed);
-			for (const uint32_t id : failed)
-				fail(id, fault, verdicts);
+			for (const uint32_t id : failed) {
+				if (unreadable)
+					note_unreadable(id, verdicts);
+				else
+					fail(id, fault, verdicts);
+			}
 		}
 	}
 }
@@ -157,11 +201,18 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 				}
 			});
 		} catch (pg::Error& error) {
+			const bool unreadable = take_unreadable();
+			Policy* const policy = std::exchange(execution_.running, nullptr);
 			const core::FilterFault fault = recover(unit_, error, false);
 			Filter& filter = filters_[candidates[at_]];
-			table.mend(filter);
-			if (is_foreign_cancel(fault)) continue;
-			fail(candidates[at_], fault, verdicts);
+			FilterTable::mend(policy ? policy->conjuncts : filter.conjuncts);
+			if (!unreadable && is_foreign_cancel(fault)) continue;
+			if (unreadable)
+				note_unreadable(candidates[at_], verdicts);
+			else if (policy)
+				fail_policy(table, *policy, fault, verdicts);
+			else
+				fail(candidates[at_], fault, verdicts);
 			++at_;
 		}
 	}

@@ -121,7 +121,7 @@ FilterKey* key_of(Node* conjunct)
 }
 
 // The conjunct with the fewest constants becomes the key.
-FilterKey* choose_key(List** conjuncts)
+FilterKey* choose_key(List** conjuncts, bool whole)
 {
 	FilterKey* best = nullptr;
 	Node* chosen = nullptr;
@@ -132,7 +132,7 @@ FilterKey* choose_key(List** conjuncts)
 		best = key;
 		chosen = static_cast<Node*>(lfirst(cell));
 	}
-	if (chosen) *conjuncts = list_delete_ptr(*conjuncts, chosen);
+	if (chosen && !whole) *conjuncts = list_delete_ptr(*conjuncts, chosen);
 	return best;
 }
 
@@ -190,7 +190,7 @@ char* identity_of(List* conjuncts)
 
 }  // namespace
 
-Condition* take_apart(Node* folded)
+Condition* take_apart(Node* folded, bool whole)
 {
 	auto* const condition = static_cast<Condition*>(palloc0(sizeof(Condition)));
 	List* conjuncts = make_ands_implicit(reinterpret_cast<Expr*>(folded));
@@ -203,7 +203,7 @@ Condition* take_apart(Node* folded)
 		condition->identity = pstrdup("never");
 		return condition;
 	}
-	condition->key = choose_key(&conjuncts);
+	condition->key = choose_key(&conjuncts, whole);
 	convert_saop_to_hashed_saop(reinterpret_cast<Node*>(conjuncts));
 	(void)add_columns(reinterpret_cast<Node*>(conjuncts), &condition->columns);
 	condition->rest =

@@ -29,7 +29,7 @@ struct Condition {
 	Bitmapset* columns;  // attribute numbers in `rest`
 };
 
-// `condition` as parse_condition returns it; it is used up.
-Condition* take_apart(Node* condition);
+// `condition` as parse_condition returns it; it is used up. `whole`: what the key says stays in `rest` too.
+Condition* take_apart(Node* condition, bool whole);
 
 }  // namespace plank::worker

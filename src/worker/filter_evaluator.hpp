@@ -5,10 +5,13 @@
 // code that filter_safety.hpp trusts runs.
 #pragma once
 
+#include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "core/evaluator.hpp"
@@ -42,16 +45,36 @@ class FilterEvaluator final : public core::Evaluator {
 	void begin_turn() noexcept override;
 	size_t filters() const noexcept override { return filters_.size() - free_.size(); }
 	size_t memory() const noexcept override;
+	std::string_view where(core::FilterId filter) const noexcept override { return filters_[filter].where; }
+	// plank.policy_timeout, in milliseconds; for policies from now on.
+	void set_policy_timeout(int limit) noexcept { limits_.policy_ms = limit; }
 
  private:
 	using Tables = std::vector<std::unique_ptr<FilterTable>>;
-	struct SignatureHash {
-		size_t operator()(const Signature& signature) const noexcept;
+	// A table that is being looked at again.
+	struct Look {
+		core::Shape shape;
+		bool begun = false;
+		std::vector<core::FilterId> ids;
+		size_t at = 0;
+		std::unordered_set<Oid> changed;                        // roles whose row security is another one
+		std::unordered_set<uint64_t> hidden;                    // columns, with the role that may not read them
+		std::chrono::steady_clock::time_point not_before = {};  // DDL holds the table
 	};
 
 	void prepare();
+	using Work = std::function<void(FilterUnit&, Relation, FilterTable&)>;
+	std::optional<core::FilterFault> at_table(const core::Shape& shape, const Work& work);
 	Condition* parse(Oid role, const std::string& where, Relation relation, const FilterTable& table);
+	Policy* find_policy(FilterUnit& unit, FilterTable& table, Relation relation, Oid role,
+	                    const core::Identity& identity, Signature* definition);
+	core::FilterId find_filter(FilterTable& table, const Condition& condition, Policy* policy, Oid role,
+	                           const Signature& definition, std::string_view where);
 	std::optional<core::FilterFault> move_to(core::FilterId id, const core::Shape& shape);
+	bool look_at_table(Look& look, std::chrono::steady_clock::time_point deadline, core::LookedAgain& found);
+	bool begin_look(Look& look);
+	static void note_columns(Look& look, Oid role, Relation relation);
+	bool look_at(Look& look, core::FilterId id, core::LookedAgain& found);
 	FilterTable& table_for(const core::Shape& shape, Relation relation);
 	void drop_if_empty(FilterTable* table) noexcept;
 	void forget_signature(core::FilterId id) noexcept;
@@ -59,12 +82,16 @@ class FilterEvaluator final : public core::Evaluator {
 	void give_back(core::FilterId id) noexcept;
 	core::FilterFault fault_of(pg::Error& error, filter_timer::Stop stop, bool adding) const;
 	core::FilterFault recover(FilterUnit& unit, pg::Error& error, bool adding) const;
+	static core::FilterFault policy_fault(const core::FilterFault& fault, const std::string& table);
+	void fail_policy(const FilterTable& table, Policy& policy, const core::FilterFault& fault,
+	                 core::Verdicts& verdicts);
+	void note_unreadable(core::FilterId id, core::Verdicts& verdicts);
 	void fail(core::FilterId id, const core::FilterFault& fault, core::Verdicts& verdicts);
 	static bool is_foreign_cancel(const core::FilterFault& fault);
 	void find(FilterTable& table, core::Verdicts& verdicts);
 	void run(FilterTable& table, core::Verdicts& verdicts);
 
-	const FilterLimits limits_;
+	FilterLimits limits_;
 	MemoryContext memory_ = nullptr, parsing_ = nullptr;
 	FilterExecution execution_;
 	FilterUnit unit_;  // of the batch
@@ -73,7 +100,8 @@ class FilterEvaluator final : public core::Evaluator {
 	std::unordered_map<Signature, core::FilterId, SignatureHash> by_signature_;
 	std::unordered_map<uint32_t, Tables> tables_;  // by relation
 	core::Row row_;
-	std::vector<core::ShapePtr> to_look_at_;
+	std::deque<Look> looks_;
+	bool in_policy_ = false;  // what went wrong when a filter was added
 	uint64_t change_ = 0;
 	size_t at_ = 0;  // among the candidates
 };

@@ -2,13 +2,19 @@
 // the rest. Runs in the worker, in a FilterUnit.
 #include "worker/filter_table.hpp"
 
+#include <utility>
+
 namespace plank::worker {
 
 namespace {
 
 constexpr int kAfterSlot = 0, kBeforeSlot = 1;
 
+bool unreadable = false;
+
 }  // namespace
+
+bool take_unreadable() noexcept { return std::exchange(unreadable, false); }
 
 void FilterTable::prepare(const core::Shape& shape, const core::Row& row, core::Op op, uint64_t change)
 {
@@ -38,10 +44,12 @@ void FilterTable::read_column(int which, AttrNumber number)
 {
 	TableColumn& column = columns_[static_cast<size_t>(number - 1)];
 	if (column.read[which] == change_) return;
-	if (column.in_shape < 0)
+	if (column.in_shape < 0) {
+		unreadable = true;
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 		                errmsg("column \"%s\" was another one when the row was written",
 		                       NameStr(TupleDescAttr(descriptor_, number - 1)->attname))));
+	}
 	const auto at = static_cast<size_t>(column.in_shape);
 	const bool former = op_ == core::Op::update && which == kBeforeSlot;
 	TupleTableSlot* const slot = slots_[which];
@@ -117,9 +125,9 @@ void FilterTable::skip_index(std::vector<uint32_t>& failed)
 }
 
 // May ereport.
-bool FilterTable::passes(const Filter& filter, int which)
+bool FilterTable::passes(const Conjuncts& conjuncts, int which)
 {
-	SharedCondition& shared = *filter.shared;
+	SharedCondition& shared = *conjuncts.shared;
 	if (shared.rest == NIL) return true;
 	if (unlikely(!shared.state)) compile_state(shared);
 	if (shared.read[which] != change_) {
@@ -131,16 +139,16 @@ bool FilterTable::passes(const Filter& filter, int which)
 	MemoryContextReset(context->ecxt_per_tuple_memory);
 	const size_t constants = shared.by_value.size();
 	for (size_t i = 0; i < constants; ++i)
-		shared.parameters->params[i].value = filter.constants[i];
+		shared.parameters->params[i].value = conjuncts.constants[i];
 	context->ecxt_param_list_info = shared.parameters;
 	context->ecxt_scantuple = slots_[which];
 	return ExecQual(shared.state, context);
 }
 
-bool FilterTable::same_in_both(const SharedCondition& shared) const noexcept
+bool FilterTable::same_in_both(const std::vector<AttrNumber>& columns) const noexcept
 {
 	if (row_->differences().empty()) return true;
-	for (const AttrNumber number : shared.columns) {
+	for (const AttrNumber number : columns) {
 		const int place = columns_[static_cast<size_t>(number - 1)].in_shape;
 		if (place < 0 || row_->differs(static_cast<size_t>(place))) return false;
 	}
@@ -150,19 +158,29 @@ bool FilterTable::same_in_both(const SharedCondition& shared) const noexcept
 core::Verdict FilterTable::run(Filter& filter)
 {
 	core::Verdict verdict;
-	if (filter.wanted & kAfter) verdict.after = passes(filter, kAfterSlot);
-	if (filter.wanted == (kAfter | kBefore) && same_in_both(*filter.shared))
+	const auto passes_in = [&](int which) {
+		if (filter.policy) {
+			// First, and before the condition meets the row at all: its errors would tell what is hidden.
+			if (!visible(*filter.policy, which)) return false;
+			filter_timer::run(&filter.charge);
+		}
+		return passes(filter.conjuncts, which);
+	};
+	if (filter.wanted & kAfter) verdict.after = passes_in(kAfterSlot);
+	if (!(filter.wanted & kBefore)) return verdict;
+	if (filter.wanted == (kAfter | kBefore) && same_in_both(filter.conjuncts.shared->columns) &&
+	    (!filter.policy || same_row_for(*filter.policy)))
 		verdict.before = verdict.after;
-	else if (filter.wanted & kBefore)
-		verdict.before = passes(filter, kBeforeSlot);
+	else
+		verdict.before = passes_in(kBeforeSlot);
 	return verdict;
 }
 
-void FilterTable::mend(Filter& filter) noexcept
+void FilterTable::mend(const Conjuncts& conjuncts) noexcept
 {
-	if (!filter.shared) return;
-	filter.shared->state = nullptr;
-	MemoryContextReset(filter.shared->state_memory);
+	if (!conjuncts.shared) return;
+	conjuncts.shared->state = nullptr;
+	MemoryContextReset(conjuncts.shared->state_memory);
 }
 
 }  // namespace plank::worker

@@ -10,8 +10,8 @@
 
 namespace plank::worker {
 
-FilterTable::FilterTable(uint32_t relation, std::string identity, FilterExecution& execution)
-    : relation_(relation), identity_(std::move(identity)), execution_(execution)
+FilterTable::FilterTable(const core::Shape& shape, FilterExecution& execution)
+    : relation_(shape.relation), name_(shape.table), identity_(shape.identity), execution_(execution)
 {}
 
 FilterTable::~FilterTable()
@@ -47,17 +47,30 @@ void FilterTable::describe(Relation relation, const core::Shape& shape)
 	MemoryContextSwitchTo(caller);
 }
 
-// Joins the filter to the condition that it shares, made when it is the first.
-void FilterTable::compile(Filter& filter, const Condition& condition)
+// Joins a filter or policy to the condition that it shares, made when it is the first, and copies its constants. When it
+// throws, `leave` is still to be called.
+void FilterTable::join(Conjuncts& conjuncts, Oid role, const Condition& condition, bool of_policy)
 {
 	auto made = std::make_unique<SharedCondition>();
-	const auto [at, is_new] =
-	    shared_.try_emplace(std::to_string(filter.role) + ' ' + condition.identity, std::move(made));
+	const auto [at, is_new] = shared_.try_emplace(
+	    std::to_string(role) + (of_policy ? " policy " : " ") + condition.identity, std::move(made));
 	SharedCondition& shared = *at->second;
-	filter.shared = &shared;
-	filter.shared_name = &at->first;
+	conjuncts.shared = &shared;
+	conjuncts.shared_name = &at->first;
 	++shared.users;
+	const int constants = list_length(condition.constants);
+	if (constants > 0)
+		pg::call([&] {
+			const MemoryContext caller = MemoryContextSwitchTo(memory_);
+			conjuncts.constants = static_cast<Datum*>(palloc0(sizeof(Datum) * static_cast<Size>(constants)));
+			for (int i = 0; i < constants; ++i) {
+				const auto* const constant = list_nth_node(Const, condition.constants, i);
+				conjuncts.constants[i] = datumCopy(constant->constvalue, constant->constbyval, constant->constlen);
+			}
+			MemoryContextSwitchTo(caller);
+		});
 	if (!is_new) return;
+	shared.of_policy = of_policy;
 	for (int column = -1; (column = bms_next_member(condition.columns, column)) >= 0;)
 		shared.columns.push_back(static_cast<AttrNumber>(column));
 	const int count = list_length(condition.constants);
@@ -83,25 +96,23 @@ void FilterTable::compile(Filter& filter, const Condition& condition)
 // May ereport.
 void FilterTable::compile_state(SharedCondition& shared)
 {
-	check_domains(reinterpret_cast<Node*>(shared.rest));
+	if (!shared.of_policy) check_domains(reinterpret_cast<Node*>(shared.rest));
 	const MemoryContext caller = MemoryContextSwitchTo(shared.state_memory);
 	shared.state = ExecInitQual(shared.rest, nullptr);
 	MemoryContextSwitchTo(caller);
 }
 
-void FilterTable::copy_constants(Filter& filter, const Condition& condition)
+void FilterTable::leave(Conjuncts& conjuncts) noexcept
 {
-	const int count = list_length(condition.constants);
-	if (count == 0) return;
-	pg::call([&] {
-		const MemoryContext caller = MemoryContextSwitchTo(memory_);
-		filter.constants = static_cast<Datum*>(palloc0(sizeof(Datum) * static_cast<Size>(count)));
-		for (int i = 0; i < count; ++i) {
-			const auto* const constant = list_nth_node(Const, condition.constants, i);
-			filter.constants[i] = datumCopy(constant->constvalue, constant->constbyval, constant->constlen);
-		}
-		MemoryContextSwitchTo(caller);
-	});
+	SharedCondition* const shared = std::exchange(conjuncts.shared, nullptr);
+	if (Datum* const constants = std::exchange(conjuncts.constants, nullptr)) {
+		for (size_t i = 0; i < shared->by_value.size(); ++i)
+			if (!shared->by_value[i] && constants[i]) pfree(DatumGetPointer(constants[i]));
+		pfree(constants);
+	}
+	if (!shared || --shared->users > 0) return;
+	if (shared->memory) MemoryContextDelete(shared->memory);
+	shared_.erase(*conjuncts.shared_name);
 }
 
 void FilterTable::index(Filter& filter, uint32_t id, const FilterKey& key)
@@ -123,19 +134,25 @@ void FilterTable::index(Filter& filter, uint32_t id, const FilterKey& key)
 	});
 }
 
-void FilterTable::add(Filters& filters, uint32_t id, const Condition& condition)
+void FilterTable::add(Filters& filters, uint32_t id, const Condition& condition, Policy* policy,
+                      const Signature& definition)
 {
 	Filter& filter = filters[id];
 	filter.table = this;
-	filter.never = condition.never;
+	filter.policy = policy;
+	filter.never = condition.never || (policy && policy->never);
 	filter.place = UINT32_MAX;
 	++filters_;
-	if (condition.never) return;
+	if (policy) ++policy->users;
 	try {
-		compile(filter, condition);
-		copy_constants(filter, condition);
-		if (condition.key) {
-			index(filter, id, *condition.key);
+		Definition& known = definitions_[filter.role];
+		if (known.users++ == 0) known.signature = definition;
+		if (filter.never) return;
+		join(filter.conjuncts, filter.role, condition, false);
+		const FilterKey* const key = condition.key ? condition.key : policy ? policy->key : nullptr;
+		filter.by_policy = key && !condition.key;
+		if (key) {
+			index(filter, id, *key);
 		} else {
 			unindexed_.push_back(id);
 			filter.place = static_cast<uint32_t>(unindexed_.size() - 1);
@@ -162,18 +179,13 @@ void FilterTable::remove(Filters& filters, uint32_t id) noexcept
 		unindexed_.pop_back();
 	}
 	filter.index = nullptr;
+	filter.by_policy = false;
 	std::vector<uint32_t>().swap(filter.places);
-
-	SharedCondition* const shared = std::exchange(filter.shared, nullptr);
-	if (filter.constants) {
-		for (size_t i = 0; i < shared->by_value.size(); ++i)
-			if (!shared->by_value[i] && filter.constants[i]) pfree(DatumGetPointer(filter.constants[i]));
-		pfree(filter.constants);
-		filter.constants = nullptr;
-	}
-	if (!shared || --shared->users > 0) return;
-	if (shared->memory) MemoryContextDelete(shared->memory);
-	shared_.erase(*filter.shared_name);
+	leave(filter.conjuncts);
+	if (Policy* const policy = std::exchange(filter.policy, nullptr); policy && --policy->users == 0)
+		drop_policy(*policy);
+	if (const auto known = definitions_.find(filter.role); known != definitions_.end() && --known->second.users == 0)
+		definitions_.erase(known);
 }
 
 size_t FilterTable::memory() const
@@ -185,6 +197,8 @@ size_t FilterTable::memory() const
 		bytes += kNode + name.capacity() + sizeof *shared + MemoryContextMemAllocated(shared->memory, true);
 	for (const auto& index : indexes_)
 		bytes += sizeof *index + index->memory();
+	for (const auto& [signature, policy] : policies_)
+		bytes += kNode + sizeof *policy + policy->claims.capacity();
 	return bytes;
 }
 

@@ -4,19 +4,25 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "core/evaluator.hpp"
+#include "core/identity.hpp"
 #include "core/row.hpp"
 
 #include "pg/expression.hpp"
+#include "pg/row_security.hpp"
 #include "worker/filter_condition.hpp"
 #include "worker/filter_index.hpp"
 #include "worker/filter_input.hpp"
 #include "worker/filter_timer.hpp"
+#include "worker/filter_unit.hpp"
+#include "worker/policy_plan.hpp"
+#include "worker/policy_tree.hpp"
 
 namespace plank::worker {
 
@@ -28,6 +34,7 @@ struct SharedCondition {
 	ExprState* state = nullptr;          // null: to be compiled
 	ParamListInfo parameters = nullptr;  // filled with a filter's constants before each run
 	std::vector<char> by_value;          // whether they are Datums alone
+	bool of_policy = false;              // may run anybody's code, as the role
 	std::vector<AttrNumber> columns;
 	uint32_t users = 0;
 	uint64_t read[2] = {};  // change for which all columns are there: after, before
@@ -38,21 +45,58 @@ class FilterTable;
 // Equal for equal conditions of a role over a table.
 using Signature = std::array<uint8_t, 32>;
 
+struct SignatureHash {
+	size_t operator()(const Signature& signature) const noexcept
+	{
+		size_t hash = 0;
+		memcpy(&hash, signature.data(), sizeof hash);
+		return hash;
+	}
+};
+
+// A shared condition with constants of one's own, in the table's memory.
+struct Conjuncts {
+	SharedCondition* shared = nullptr;
+	const std::string* shared_name = nullptr;  // in the table
+	Datum* constants = nullptr;                // for shared->parameters
+};
+
+// What row security lets identities see that have a role and what it reads of the claims. It is whole: what is found
+// through its key is looked at again.
+struct Policy {
+	uint32_t users = 0;  // filters
+	Signature signature{};
+	Oid role = InvalidOid;
+	core::Identity identity;  // one of those that have it
+	std::string claims;       // its, in the database's encoding
+	Conjuncts conjuncts;
+	std::unique_ptr<PolicyPlan> plan;  // instead of them, when there are subqueries
+	std::vector<AttrNumber> columns;   // that it looks at
+	FilterKey* key = nullptr;          // in the table's memory
+	bool never = false;                // no row is seen
+	bool reads_session = false;        // the claims must be set when it runs
+	bool failed = false;
+	FilterCharge charge;
+	uint64_t judged[2] = {};  // change for which the verdict is there: after, before
+	bool passed[2] = {};
+};
+
 struct Filter {
 	uint32_t references = 0;
 	FilterTable* table = nullptr;
-	SharedCondition* shared = nullptr;
-	const std::string* shared_name = nullptr;  // in the table
-	Datum* constants = nullptr;                // for shared->parameters; in the table's memory
-	FilterIndex* index = nullptr;              // null: it is looked at for every change
-	std::vector<uint32_t> places;              // in the index
-	uint32_t place = 0;                        // among those without index
+	Policy* policy = nullptr;  // comes first; null: there is no row security for the role
+	Conjuncts conjuncts;
+	FilterIndex* index = nullptr;  // null: it is looked at for every change
+	std::vector<uint32_t> places;  // in the index
+	uint32_t place = 0;            // among those without index
 	FilterCharge charge;
 	Oid role = InvalidOid;
-	bool never = false;   // no row passes
-	bool failed = false;  // not evaluated any more
-	uint8_t wanted = 0;   // images of a change to look at: kAfter, kBefore
-	uint64_t change = 0;  // the change
+	bool never = false;       // no row passes
+	bool by_policy = false;   // the index has the policy's key
+	bool failed = false;      // not evaluated any more
+	uint8_t wanted = 0;       // images of a change to look at: kAfter, kBefore
+	uint64_t change = 0;      // the change
+	uint64_t unreadable = 0;  // a change that it could not be judged on
 	std::string where;
 	Signature signature{};
 };
@@ -63,7 +107,12 @@ constexpr uint8_t kAfter = 1, kBefore = 2;
 struct FilterExecution {
 	ExprContext* context = nullptr;
 	MemoryContext row = nullptr;  // as long as a change
+	FilterUnit* unit = nullptr;   // that is open while filters run
+	Policy* running = nullptr;    // what an error comes from; null: the filter
 };
+
+// What a row that cannot be judged is told by: it was written when the table was another one.
+bool take_unreadable() noexcept;
 
 // Filters by their ids. They stay where they are, and are found with a shift and a mask: this is read for every filter
 // that is looked at.
@@ -87,12 +136,13 @@ class Filters {
 
 class FilterTable {
  public:
-	FilterTable(uint32_t relation, std::string identity, FilterExecution& execution);
+	FilterTable(const core::Shape& shape, FilterExecution& execution);
 	~FilterTable();
 	FilterTable(const FilterTable&) = delete;
 	FilterTable& operator=(const FilterTable&) = delete;
 
 	uint32_t relation() const noexcept { return relation_; }
+	const std::string& name() const noexcept { return name_; }
 	const std::string& identity() const noexcept { return identity_; }
 	bool is_empty() const noexcept { return filters_ == 0; }
 	size_t memory() const;
@@ -104,8 +154,23 @@ class FilterTable {
 
 	// Compiles a filter, as whoever the process is at the moment. Throws pg::Error; then the filter is none of the
 	// table's.
-	void add(Filters& filters, uint32_t id, const Condition& condition);
+	void add(Filters& filters, uint32_t id, const Condition& condition, Policy* policy, const Signature& definition);
 	void remove(Filters& filters, uint32_t id) noexcept;
+
+	// The policy that a signature stands for, made if there is none. Throws pg::Error.
+	Policy& policy_for(const Signature& signature, const PolicyTree& tree, const Condition* condition, Oid role,
+	                   const core::Identity& identity, int limit_ms);
+	// Unless a filter has it.
+	void drop_if_unused(Policy* policy) noexcept
+	{
+		if (policy && policy->users == 0) drop_policy(*policy);
+	}
+
+	// What the row security of a role's filters was made from.
+	bool is_defined_as(Oid role, const Signature& definition) const noexcept;
+	void define(Oid role, const Signature& definition) noexcept;
+	bool has_role(Oid role) const noexcept { return definitions_.contains(role); }
+	std::vector<Oid> roles() const;
 
 	// --- A change, step by step. First prepare; then find until it returns; then run each of the candidates.
 	void prepare(const core::Shape& shape, const core::Row& row, core::Op op, uint64_t change);
@@ -116,7 +181,16 @@ class FilterTable {
 	// May ereport: then mend, before anything else runs.
 	core::Verdict run(Filter& filter);
 	// Has what an error has left half-way compiled anew when it is needed.
-	void mend(Filter& filter) noexcept;
+	static void mend(const Conjuncts& conjuncts) noexcept;
+	// Columns that a filter's own condition looks at.
+	template <typename Visit>
+	static void for_each_column(const Filter& filter, Visit&& visit)
+	{
+		if (filter.index && !filter.by_policy) visit(filter.index->column());
+		if (filter.conjuncts.shared)
+			for (const AttrNumber column : filter.conjuncts.shared->columns)
+				visit(column);
+	}
 
  private:
 	struct TableColumn {
@@ -127,19 +201,24 @@ class FilterTable {
 		uint64_t read[2] = {};  // change for which the value is in the slot: after, before
 	};
 
-	void compile(Filter& filter, const Condition& condition);
+	void join(Conjuncts& conjuncts, Oid role, const Condition& condition, bool of_policy);
+	void leave(Conjuncts& conjuncts) noexcept;
 	static void compile_state(SharedCondition& shared);
-	void copy_constants(Filter& filter, const Condition& condition);
+	FilterKey* copy_key(const FilterKey& key);
+	void drop_policy(Policy& policy) noexcept;
+	bool visible(Policy& policy, int which);
+	bool judge(Policy& policy, int which);
+	bool same_row_for(const Policy& policy) const noexcept;
 	void index(Filter& filter, uint32_t id, const FilterKey& key);
 	void bind(const core::Shape& shape);
 	void read_column(int which, AttrNumber number);
-	bool passes(const Filter& filter, int which);
-	bool same_in_both(const SharedCondition& shared) const noexcept;
+	bool passes(const Conjuncts& conjuncts, int which);
+	bool same_in_both(const std::vector<AttrNumber>& columns) const noexcept;
 	void want(Filters& filters, const std::vector<uint32_t>& ids, uint8_t images);
 	void probe(Filters& filters, FilterIndex& index);
 
 	const uint32_t relation_;
-	const std::string identity_;
+	const std::string name_, identity_;
 	FilterExecution& execution_;
 	MemoryContext memory_ = nullptr;
 	TupleDesc descriptor_ = nullptr;
@@ -148,6 +227,12 @@ class FilterTable {
 	TupleTableSlot* slots_[2] = {};     // after, before
 	size_t filters_ = 0;
 
+	struct Definition {
+		Signature signature{};
+		uint32_t users = 0;
+	};
+	std::unordered_map<Oid, Definition> definitions_;  // by role
+	std::unordered_map<Signature, std::unique_ptr<Policy>, SignatureHash> policies_;
 	std::unordered_map<std::string, std::unique_ptr<SharedCondition>> shared_;
 	std::vector<std::unique_ptr<FilterIndex>> indexes_;
 	std::vector<uint32_t> unindexed_;

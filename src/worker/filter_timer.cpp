@@ -40,9 +40,10 @@ void tick()
 		state.ticks = 0;
 	}
 	Stop stop = Stop::none;
-	if (++state.ticks >= state.most_ticks)
+	const int own_limit = charge->own_limit / kTick;
+	if (++state.ticks >= (own_limit > 0 ? Max(own_limit, 2) : state.most_ticks))
 		stop = Stop::time;
-	else if (charge->ticks >= state.most_turn_ticks)
+	else if (charge->ticks >= Max(state.most_turn_ticks, own_limit))
 		stop = Stop::budget;
 	else if (state.scratch->mem_allocated > state.memory || CurrentMemoryContext->mem_allocated > state.memory)
 		stop = Stop::memory;

@@ -14,11 +14,14 @@ namespace plank::worker {
 struct FilterCharge {
 	volatile sig_atomic_t turn = 0;
 	volatile sig_atomic_t ticks = 0;
+	// Milliseconds that one evaluation may take, when it is not FilterLimits::evaluation_ms; a turn may then have as much.
+	int own_limit = 0;
 };
 
 struct FilterLimits {
 	int evaluation_ms = 100;               // one evaluation, or the check of a new filter
 	int turn_ms = 250;                     // all evaluations of one filter between two begin_turn
+	int policy_ms = 100;                   // one evaluation of a row security policy
 	Size memory = Size{64} * 1024 * 1024;  // scratch memory of one evaluation
 	Size constants = Size{1024} * 1024;    // of one filter
 };

@@ -29,15 +29,21 @@ constexpr struct {
     {"escape_string_warning", "off"},
     {"transform_null_equals", "off"},
     {"quote_all_identifiers", "off"},
+    {"row_security", "on"},
 };
+
+constexpr const char* kClaims = "request.jwt.claims";
+
+void set(const char* name, const char* value)
+{
+	(void)set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
 
 void pin_settings()
 {
 	for (const auto& setting : kSettings) {
 		const char* const now = GetConfigOption(setting.name, false, false);
-		if (now && strcmp(now, setting.value) == 0) continue;
-		(void)set_config_option(setting.name, setting.value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-		                        false);
+		if (!now || strcmp(now, setting.value) != 0) set(setting.name, setting.value);
 	}
 }
 
@@ -50,6 +56,7 @@ void FilterUnit::open(const FilterLimits& limits, MemoryContext scratch)
 	own_ = !IsTransactionState();
 	GetUserIdAndSecContext(&former_user_, &former_context_);
 	open_ = true;
+	user_ = InvalidOid;
 	try {
 		if (own_) pg::begin_unit("plank: evaluating filters");
 		former_owner_ = CurrentResourceOwner;
@@ -57,8 +64,7 @@ void FilterUnit::open(const FilterLimits& limits, MemoryContext scratch)
 			nest_level_ = NewGUCNestLevel();
 			pin_settings();
 			become(former_user_);
-			BeginInternalSubTransaction(nullptr);
-			inside_ = true;
+			enter();
 			filter_timer::start(limits, scratch);
 			MemoryContextSwitchTo(scratch);
 		});
@@ -68,8 +74,41 @@ void FilterUnit::open(const FilterLimits& limits, MemoryContext scratch)
 	}
 }
 
+// Into a subtransaction. Whatever a policy calls writes nothing. May ereport.
+void FilterUnit::enter()
+{
+	BeginInternalSubTransaction(nullptr);
+	inside_ = true;
+	XactReadOnly = true;
+	user_ = former_user_;
+	for_nobody_ = true;
+}
+
+void FilterUnit::speak_for(const char* claims)
+{
+	if (for_nobody_) {
+		for_nobody_ = false;
+		claims_.clear();
+		set("search_path", GetConfigOptionResetString("search_path"));
+	}
+	if (claims_ == claims) return;
+	claims_.clear();
+	set(kClaims, claims);
+	claims_ = claims;
+}
+
+void FilterUnit::speak_for_nobody()
+{
+	if (for_nobody_) return;
+	set("search_path", "pg_catalog");
+	set(kClaims, "");
+	for_nobody_ = true;
+}
+
 void FilterUnit::become(Oid role) noexcept
 {
+	if (user_ == role) return;
+	user_ = role;
 	SetUserIdAndSecContext(role, former_context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 }
 
@@ -80,8 +119,7 @@ void FilterUnit::renew()
 			filter_timer::run(nullptr);
 			inside_ = false;
 			RollbackAndReleaseCurrentSubTransaction();
-			BeginInternalSubTransaction(nullptr);
-			inside_ = true;
+			enter();
 			MemoryContextSwitchTo(scratch_);
 		});
 	} catch (...) {

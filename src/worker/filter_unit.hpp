@@ -1,6 +1,8 @@
 // The surroundings in which filters are parsed and evaluated: a subtransaction that takes errors, settings that make the
-// same text mean the same at any time, a role, and the timer. Runs in the worker; in tests in ordinary sessions too.
+// same text mean the same at any time, a role and its claims, nothing that writes, and the timer. Runs in the worker; in tests in ordinary sessions too.
 #pragma once
+
+#include <string>
 
 #include "pg/expression.hpp"
 #include "worker/filter_timer.hpp"
@@ -20,6 +22,11 @@ class FilterUnit {
 	void open(const FilterLimits& limits, MemoryContext scratch);
 	// What follows runs as this role, until `renew` or `close`.
 	void become(Oid role) noexcept;
+	// What follows finds these claims in request.jwt.claims, and the database's own search_path, as it would in a
+	// session. May ereport.
+	void speak_for(const char* claims);
+	// What follows has names under pg_catalog only again, as from the beginning. May ereport.
+	void speak_for_nobody();
 	// After an error: rolls the subtransaction back and opens another one. Throws pg::Error.
 	void renew();
 	// Commits the subtransaction, and the unit of work if it is its own. Throws pg::Error.
@@ -31,6 +38,7 @@ class FilterUnit {
  private:
 	void roll_back() noexcept;
 	void restore();
+	void enter();
 
 	bool open_ = false;
 	bool own_ = false;     // the unit of work
@@ -38,6 +46,9 @@ class FilterUnit {
 	int nest_level_ = 0;   // of settings
 	Oid former_user_ = InvalidOid;
 	int former_context_ = 0;
+	Oid user_ = InvalidOid;   // at the moment
+	bool for_nobody_ = true;  // claims and search_path are as from the beginning
+	std::string claims_;      // else those that are set
 	MemoryContext former_memory_ = nullptr, scratch_ = nullptr;
 	ResourceOwner former_owner_ = nullptr;
 };
