@@ -29,6 +29,7 @@ int Settings::max_snapshots = 4;
 int Settings::max_subscriptions = 1000;
 int Settings::notify_limit = 64 * 1024;
 int Settings::ping_interval = 25000;
+int Settings::policy_timeout = 100;
 int Settings::port = 8432;
 int Settings::send_buffer = 4 * 1024;
 int Settings::send_timeout = 10000;
@@ -125,6 +126,9 @@ void define_settings()
 	                        "Time between pings to a client; none answered within two of them closes the connection.",
 	                        nullptr, &Settings::ping_interval, 25000, 100, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS,
 	                        nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.policy_timeout", "Time that row security may take to judge one row of a change.",
+	                        "What takes longer ends the subscriptions that it is for.", &Settings::policy_timeout, 100,
+	                        1, 60000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable("plank.port", "Port of the first database that names none of its own.", nullptr,
 	                        &Settings::port, 8432, 1, 65535, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable(

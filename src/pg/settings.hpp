@@ -23,6 +23,7 @@ struct Settings {
 	static int max_subscriptions;
 	static int notify_limit;   // kB
 	static int ping_interval;  // ms
+	static int policy_timeout;  // ms
 	static int port;
 	static int send_buffer;   // kB
 	static int send_timeout;  // ms

@@ -185,6 +185,9 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 {
 	const std::vector<uint32_t>& candidates = table.candidates();
 	at_ = 0;
+	// Somebody who cancels does so once; a policy may raise the same error for ever.
+	constexpr int kMostCancels = 3;
+	int cancels = 0;
 	while (at_ < candidates.size()) {
 		try {
 			pg::call([&] {
@@ -206,7 +209,8 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 			const core::FilterFault fault = recover(unit_, error, false);
 			Filter& filter = filters_[candidates[at_]];
 			FilterTable::mend(policy ? policy->conjuncts : filter.conjuncts);
-			if (!unreadable && is_foreign_cancel(fault)) continue;
+			if (!unreadable && is_foreign_cancel(fault) && ++cancels <= kMostCancels) continue;
+			cancels = 0;
 			if (unreadable)
 				note_unreadable(candidates[at_], verdicts);
 			else if (policy)

@@ -159,12 +159,17 @@ Policy* FilterEvaluator::find_policy(FilterUnit& unit, FilterTable& table, Relat
 			const PolicySource source = {relation, table.captured(), name.c_str(), claims.c_str(), limits_.constants};
 			tree = tree_for(policies, source);
 			if (!tree->has_subquery) condition = take_apart(tree->condition, true);
-			sign_policy(*tree, condition, role, claims.c_str(), &signature);
+			sign_policy(*tree, condition, role, claims.c_str(), *definition, &signature);
 		}
-		unit.speak_for_nobody();
 	});
-	Policy* const policy =
-	    tree ? &table.policy_for(signature, *tree, condition, role, identity, limits_.policy_ms) : nullptr;
+	Policy* const policy = tree ? &table.policy_for(signature, *tree, condition, role, identity) : nullptr;
+	// Not before: what is compiled may be asked for an estimate, which runs it.
+	try {
+		pg::call([&] { unit.speak_for_nobody(); });
+	} catch (...) {
+		table.drop_if_unused(policy);
+		throw;
+	}
 	in_policy_ = false;
 	return policy;
 }

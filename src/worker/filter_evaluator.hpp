@@ -46,8 +46,8 @@ class FilterEvaluator final : public core::Evaluator {
 	size_t filters() const noexcept override { return filters_.size() - free_.size(); }
 	size_t memory() const noexcept override;
 	std::string_view where(core::FilterId filter) const noexcept override { return filters_[filter].where; }
-	// plank.policy_timeout, in milliseconds; for policies from now on.
-	void set_policy_timeout(int limit) noexcept { limits_.policy_ms = limit; }
+	// plank.policy_timeout, in milliseconds.
+	void set_policy_timeout(int limit) noexcept { execution_.policy_ms = limit; }
 
  private:
 	using Tables = std::vector<std::unique_ptr<FilterTable>>;
@@ -91,7 +91,7 @@ class FilterEvaluator final : public core::Evaluator {
 	void find(FilterTable& table, core::Verdicts& verdicts);
 	void run(FilterTable& table, core::Verdicts& verdicts);
 
-	FilterLimits limits_;
+	const FilterLimits limits_;
 	MemoryContext memory_ = nullptr, parsing_ = nullptr;
 	FilterExecution execution_;
 	FilterUnit unit_;  // of the batch

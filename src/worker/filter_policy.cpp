@@ -16,7 +16,7 @@ constexpr int kAfterSlot = 0, kBeforeSlot = 1;
 // --- Keeping -------------------------------------------------------------------------------------------------------
 
 Policy& FilterTable::policy_for(const Signature& signature, const PolicyTree& tree, const Condition* condition,
-                                Oid role, const core::Identity& identity, int limit_ms)
+                                Oid role, const core::Identity& identity)
 {
 	if (const auto known = policies_.find(signature); known != policies_.end()) return *known->second;
 	Policy& policy = *policies_.emplace(signature, std::make_unique<Policy>()).first->second;
@@ -25,7 +25,7 @@ Policy& FilterTable::policy_for(const Signature& signature, const PolicyTree& tr
 		policy.role = role;
 		policy.identity.role = identity.role;
 		policy.identity.claims = identity.claims;
-		policy.charge.own_limit = limit_ms;
+		policy.charge.table = name_.c_str();
 		policy.reads_session = tree.reads_session;
 		if (policy.reads_session) policy.claims = pg::from_utf8(identity.claims);
 		for (int column = -1; (column = bms_next_member(tree.columns, column)) >= 0;)
@@ -108,6 +108,7 @@ bool FilterTable::visible(Policy& policy, int which)
 		policy.passed[which] = policy.passed[kAfterSlot];
 	} else {
 		execution_.running = &policy;
+		policy.charge.own_limit = execution_.policy_ms;
 		filter_timer::run(&policy.charge);
 		policy.passed[which] = judge(policy, which);
 		if (filter_timer::has_overrun())

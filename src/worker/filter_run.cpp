@@ -129,6 +129,10 @@ bool FilterTable::passes(const Conjuncts& conjuncts, int which)
 {
 	SharedCondition& shared = *conjuncts.shared;
 	if (shared.rest == NIL) return true;
+	if (unlikely(shared.of_policy && shared.compiled_at != function_changes())) {
+		shared.state = nullptr;
+		MemoryContextReset(shared.state_memory);
+	}
 	if (unlikely(!shared.state)) compile_state(shared);
 	if (shared.read[which] != change_) {
 		for (const AttrNumber number : shared.columns)

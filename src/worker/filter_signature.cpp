@@ -73,9 +73,11 @@ void sign_filter(const Condition& condition, Oid role, const FilterTable& table,
 	signing.finish(signature);
 }
 
-void sign_policy(const PolicyTree& tree, const Condition* condition, Oid role, const char* claims, Signature* signature)
+void sign_policy(const PolicyTree& tree, const Condition* condition, Oid role, const char* claims,
+                 const Signature& definition, Signature* signature)
 {
 	Signing signing;
+	signing.bytes(definition.data(), definition.size());
 	signing.number(role);
 	if (condition)
 		signing.condition(*condition);

@@ -9,9 +9,10 @@ namespace plank::worker {
 // A filter: its own condition after a policy, or after none.
 void sign_filter(const Condition& condition, Oid role, const FilterTable& table, const Policy* policy,
                  Signature* signature);
-// A policy over a table. `condition` null: it has subqueries, and `tree` is what counts.
+// A policy over a table, as its role's row security is defined. `condition` null: it has subqueries, and `tree` is what
+// counts.
 void sign_policy(const PolicyTree& tree, const Condition* condition, Oid role, const char* claims,
-                 Signature* signature);
+                 const Signature& definition, Signature* signature);
 void sign_text(const char* text, Signature* signature);
 
 }  // namespace plank::worker

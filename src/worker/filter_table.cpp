@@ -71,8 +71,14 @@ void FilterTable::join(Conjuncts& conjuncts, Oid role, const Condition& conditio
 		});
 	if (!is_new) return;
 	shared.of_policy = of_policy;
-	for (int column = -1; (column = bms_next_member(condition.columns, column)) >= 0;)
-		shared.columns.push_back(static_cast<AttrNumber>(column));
+	if (bms_is_member(0, condition.columns)) {
+		// The whole row, which only policies may use.
+		for (int i = 0; i < descriptor_->natts; ++i)
+			if (captured_[i]) shared.columns.push_back(static_cast<AttrNumber>(i + 1));
+	} else {
+		for (int column = -1; (column = bms_next_member(condition.columns, column)) >= 0;)
+			shared.columns.push_back(static_cast<AttrNumber>(column));
+	}
 	const int count = list_length(condition.constants);
 	for (int i = 0; i < count; ++i)
 		shared.by_value.push_back(list_nth_node(Const, condition.constants, i)->constbyval);
@@ -96,7 +102,10 @@ void FilterTable::join(Conjuncts& conjuncts, Oid role, const Condition& conditio
 // May ereport.
 void FilterTable::compile_state(SharedCondition& shared)
 {
-	if (!shared.of_policy) check_domains(reinterpret_cast<Node*>(shared.rest));
+	if (shared.of_policy)
+		shared.compiled_at = function_changes();
+	else
+		check_domains(reinterpret_cast<Node*>(shared.rest));
 	const MemoryContext caller = MemoryContextSwitchTo(shared.state_memory);
 	shared.state = ExecInitQual(shared.rest, nullptr);
 	MemoryContextSwitchTo(caller);
@@ -198,7 +207,8 @@ size_t FilterTable::memory() const
 	for (const auto& index : indexes_)
 		bytes += sizeof *index + index->memory();
 	for (const auto& [signature, policy] : policies_)
-		bytes += kNode + sizeof *policy + policy->claims.capacity();
+		bytes += kNode + sizeof *policy + policy->claims.capacity() + policy->identity.claims.capacity() +
+		         policy->columns.capacity() * sizeof(AttrNumber) + (policy->plan ? policy->plan->memory() : 0);
 	return bytes;
 }
 

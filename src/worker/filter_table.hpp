@@ -35,6 +35,7 @@ struct SharedCondition {
 	ParamListInfo parameters = nullptr;  // filled with a filter's constants before each run
 	std::vector<char> by_value;          // whether they are Datums alone
 	bool of_policy = false;              // may run anybody's code, as the role
+	uint64_t compiled_at = 0;            // function_changes, of a policy
 	std::vector<AttrNumber> columns;
 	uint32_t users = 0;
 	uint64_t read[2] = {};  // change for which all columns are there: after, before
@@ -109,6 +110,7 @@ struct FilterExecution {
 	MemoryContext row = nullptr;  // as long as a change
 	FilterUnit* unit = nullptr;   // that is open while filters run
 	Policy* running = nullptr;    // what an error comes from; null: the filter
+	int policy_ms = 100;          // one evaluation of a policy
 };
 
 // What a row that cannot be judged is told by: it was written when the table was another one.
@@ -159,7 +161,7 @@ class FilterTable {
 
 	// The policy that a signature stands for, made if there is none. Throws pg::Error.
 	Policy& policy_for(const Signature& signature, const PolicyTree& tree, const Condition* condition, Oid role,
-	                   const core::Identity& identity, int limit_ms);
+	                   const core::Identity& identity);
 	// Unless a filter has it.
 	void drop_if_unused(Policy* policy) noexcept
 	{

@@ -7,7 +7,8 @@ namespace plank::worker::filter_timer {
 
 namespace {
 
-constexpr int kTick = 5;  // milliseconds
+constexpr int kTick = 5;      // milliseconds
+constexpr int kPatience = 20;  // times its time is what a policy may go on for
 
 TimeoutId timer;
 bool registered = false;
@@ -19,17 +20,46 @@ struct State {
 	volatile sig_atomic_t stop = 0;
 	// The handler's own.
 	sig_atomic_t seen = 0;
-	int ticks = 0;
+	int ticks = 0, most = 0;
+	int ignored = 0;  // ticks since it was cancelled
 	// Fixed while the timer ticks.
 	int most_ticks = 0, most_turn_ticks = 0;
 	Size memory = 0;
 	MemoryContext scratch = nullptr;
 } state;
 
+// What the process ends for; empty as long as it does not.
+char ending[256] = {};
+
+void cancel()
+{
+	InterruptPending = true;
+	QueryCancelPending = true;
+}
+
+// It was cancelled and goes on.
+void insist(const FilterCharge& charge)
+{
+	++state.ignored;
+	if (state.ignored % state.most == 0) cancel();
+	if (state.ignored < state.most * kPatience || ending[0]) return;
+	strlcpy(ending, charge.table ? charge.table : "a table", sizeof ending);
+	InterruptPending = true;
+	ProcDiePending = true;
+}
+
+void say_why(int, Datum)
+{
+	if (!ending[0]) return;
+	ereport(LOG, (errmsg("plank: row security of %s does not end when it is cancelled, so the process does", ending),
+	              errhint("Let the functions of its policies not catch query_canceled.")));
+}
+
 void tick()
 {
 	FilterCharge* const charge = state.charge;
-	if (!charge || state.stop != 0) return;
+	if (!charge) return;
+	if (state.stop != 0) return insist(*charge);
 	if (charge->turn != state.turn) {
 		charge->turn = state.turn;
 		charge->ticks = 0;
@@ -41,7 +71,8 @@ void tick()
 	}
 	Stop stop = Stop::none;
 	const int own_limit = charge->own_limit / kTick;
-	if (++state.ticks >= (own_limit > 0 ? Max(own_limit, 2) : state.most_ticks))
+	state.most = own_limit > 0 ? Max(own_limit, 2) : state.most_ticks;
+	if (++state.ticks >= state.most)
 		stop = Stop::time;
 	else if (charge->ticks >= Max(state.most_turn_ticks, own_limit))
 		stop = Stop::budget;
@@ -49,15 +80,18 @@ void tick()
 		stop = Stop::memory;
 	if (stop == Stop::none) return;
 	state.stop = static_cast<int>(stop);
-	InterruptPending = true;
-	QueryCancelPending = true;
+	state.ignored = 0;
+	cancel();
 }
 
 }  // namespace
 
 void start(const FilterLimits& limits, MemoryContext scratch)
 {
-	if (!registered) timer = RegisterTimeout(USER_TIMEOUT, tick);
+	if (!registered) {
+		timer = RegisterTimeout(USER_TIMEOUT, tick);
+		before_shmem_exit(say_why, 0);
+	}
 	registered = true;
 	state.charge = nullptr;
 	state.stop = 0;

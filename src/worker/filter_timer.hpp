@@ -1,6 +1,9 @@
 // Bounds what filters cost: the time of one evaluation, the time of a filter in a turn, and memory. A timer ticks while
 // filters run; its handler charges the tick to the filter that is running and cancels it when it has had enough. So a
 // filter costs no look at the clock. Runs in the worker.
+//
+// A policy's functions can catch a cancel and go on. They are cancelled again and again, and at last the process ends as
+// pg_terminate_backend would have it.
 #pragma once
 
 #include <csignal>
@@ -16,12 +19,12 @@ struct FilterCharge {
 	volatile sig_atomic_t ticks = 0;
 	// Milliseconds that one evaluation may take, when it is not FilterLimits::evaluation_ms; a turn may then have as much.
 	int own_limit = 0;
+	const char* table = nullptr;  // whose policy it is
 };
 
 struct FilterLimits {
 	int evaluation_ms = 100;               // one evaluation, or the check of a new filter
 	int turn_ms = 250;                     // all evaluations of one filter between two begin_turn
-	int policy_ms = 100;                   // one evaluation of a row security policy
 	Size memory = Size{64} * 1024 * 1024;  // scratch memory of one evaluation
 	Size constants = Size{1024} * 1024;    // of one filter
 };

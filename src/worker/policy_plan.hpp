@@ -17,6 +17,7 @@ class PolicyPlan {
 
 	// The slot's columns that the policy looks at must be there. `columns`: their numbers.
 	bool run(const TupleTableSlot* slot, const AttrNumber* columns, size_t count);
+	size_t memory() const noexcept { return memory_ ? MemoryContextMemAllocated(memory_, true) : 0; }
 
  private:
 	void plan();

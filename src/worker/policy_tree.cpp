@@ -13,6 +13,8 @@ namespace plank::worker {
 namespace {
 
 constexpr char kClaims[] = "request.jwt.claims";
+// What PostgREST once had each claim in; here they are what the database has them be, mostly nothing.
+constexpr char kClaim[] = "request.jwt.claim.";
 
 bool refused = false;
 
@@ -60,18 +62,36 @@ Node* name_constant(const char* name)
 	    makeConst(NAMEOID, -1, C_COLLATION_OID, NAMEDATALEN, NameGetDatum(value), false, false));
 }
 
-bool asks_for_claims(const FuncExpr* call)
+bool is_true(const Node* node)
 {
-	if (call->funcid != F_CURRENT_SETTING_TEXT && call->funcid != F_CURRENT_SETTING_TEXT_BOOL) return false;
-	const Node* const name = static_cast<Node*>(linitial(call->args));
-	if (!IsA(name, Const) || reinterpret_cast<const Const*>(name)->constisnull) return false;
-	return pg_strcasecmp(TextDatumGetCString(reinterpret_cast<const Const*>(name)->constvalue), kClaims) == 0;
+	if (!IsA(node, Const)) return false;
+	const auto* const constant = reinterpret_cast<const Const*>(node);
+	return !constant->constisnull && DatumGetBool(constant->constvalue);
+}
+
+// What current_setting gives for a setting that only the identity decides; null: the call stays.
+Node* setting_of_identity(const FuncExpr* call, const char* claims)
+{
+	if (call->funcid != F_CURRENT_SETTING_TEXT && call->funcid != F_CURRENT_SETTING_TEXT_BOOL) return nullptr;
+	const auto* const name = reinterpret_cast<const Const*>(linitial(call->args));
+	if (!IsA(name, Const) || name->constisnull) return nullptr;
+	const char* const setting = TextDatumGetCString(name->constvalue);
+	if (pg_strcasecmp(setting, kClaims) == 0) return text_constant(claims);
+	// As auth.uid() has it in many databases, before it looks into the claims.
+	if (pg_strncasecmp(setting, kClaim, sizeof kClaim - 1) != 0) return nullptr;
+	const char* const value = GetConfigOption(setting, true, false);
+	if (value) return text_constant(value);
+	if (list_length(call->args) != 2 || !is_true(static_cast<Node*>(lsecond(call->args)))) return nullptr;
+	return reinterpret_cast<Node*>(makeNullConst(TEXTOID, -1, DEFAULT_COLLATION_OID));
 }
 
 Node* put_identity(Node* node, PolicySource* source)
 {
 	if (!node) return nullptr;
-	if (IsA(node, FuncExpr) && asks_for_claims(reinterpret_cast<FuncExpr*>(node))) return text_constant(source->claims);
+	if (IsA(node, FuncExpr)) {
+		Node* const setting = setting_of_identity(reinterpret_cast<FuncExpr*>(node), source->claims);
+		if (setting) return setting;
+	}
 	if (IsA(node, SQLValueFunction)) {
 		switch (reinterpret_cast<SQLValueFunction*>(node)->op) {
 			case SVFOP_CURRENT_ROLE:
@@ -198,6 +218,18 @@ bool add_functions(Node* node, StringInfo text)
 
 bool take_policy_refusal() noexcept { return std::exchange(refused, false); }
 
+uint64_t function_changes()
+{
+	static uint64_t changes = 0;
+	static bool registered = false;
+	if (!registered) {
+		registered = true;
+		CacheRegisterSyscacheCallback(
+		    PROCOID, [](Datum, int, uint32) { ++changes; }, static_cast<Datum>(0));
+	}
+	return changes;
+}
+
 Node* policies_of(Relation relation)
 {
 	const Oid oid = RelationGetRelid(relation);
@@ -217,6 +249,7 @@ char* definition_of(Node* policies)
 	Node* const folded =
 	    reinterpret_cast<Node*>(expression_planner(static_cast<Expr*>(copyObjectImpl(unwrap(policies, nullptr)))));
 	(void)add_functions(folded, &text);
+	appendStringInfoString(&text, nodeToString(folded));
 	return text.data;
 }
 

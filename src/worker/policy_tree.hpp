@@ -34,5 +34,7 @@ char* definition_of(Node* policies);
 PolicyTree* tree_for(Node* policies, PolicySource source);
 // Whether an error since the last call came from tree_for itself: then its text tells nothing but what a policy uses.
 bool take_policy_refusal() noexcept;
+// Counts what this process hears of: what was compiled with another number may call functions that are others by now.
+uint64_t function_changes();
 
 }  // namespace plank::worker

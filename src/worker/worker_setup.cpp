@@ -87,6 +87,7 @@ void Worker::apply_settings()
 	web_.origins.set(pg::Settings::allowed_origins);
 	hub_.set_limits(hub_limits());
 	rows_.set_limit(pg::Settings::max_snapshots);
+	evaluator_.set_policy_timeout(pg::Settings::policy_timeout);
 	receiver_->set_limits(hub_limits().log);
 	identities_.apply_settings();
 	if (!server_) {
