@@ -286,3 +286,63 @@ CREATE FUNCTION plank_test.read_snapshots(relations pg_catalog.oid[], role pg_ca
 -- How many snapshots the session reads at a time, and for how many milliseconds it keeps processes without work.
 CREATE FUNCTION plank_test.snapshot_limit(pg_catalog.int4, pg_catalog.int4 DEFAULT 60000) RETURNS pg_catalog.void
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_snapshot_limit';
+
+-- How the worker judges each row's insert, delete, and update from the row before it for clients of these roles and
+-- claims with these conditions, all at once. Rows that pass neither before nor after are left out; op '-' is a client
+-- that is refused. `meanwhile`: a statement to run when they have subscribed.
+CREATE FUNCTION plank_test.policy_verdicts(relation pg_catalog.regclass, roles pg_catalog.text[],
+	claims pg_catalog.text[], conditions pg_catalog.text[], meanwhile pg_catalog.text DEFAULT '',
+	columns pg_catalog.text DEFAULT '', OUT watcher pg_catalog.int4, OUT op "char", OUT number pg_catalog.int4,
+	OUT before pg_catalog.bool, OUT after pg_catalog.bool, OUT failure pg_catalog.text) RETURNS SETOF record
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_policy_verdicts';
+
+-- What they see by PostgreSQL itself; `n` numbers the table's rows in their order.
+CREATE FUNCTION plank_test.policy_expected(relation pg_catalog.regclass, roles pg_catalog.text[],
+	claims pg_catalog.text[], conditions pg_catalog.text[], OUT watcher pg_catalog.int4, OUT op "char",
+	OUT number pg_catalog.int4, OUT before pg_catalog.bool, OUT after pg_catalog.bool) RETURNS SETOF record
+	LANGUAGE plpgsql VOLATILE STRICT AS $$
+DECLARE
+	seen pg_catalog.int4[];
+	last pg_catalog.int4;
+BEGIN
+	EXECUTE pg_catalog.format('SELECT pg_catalog.max(n) FROM %s', relation) INTO last;
+	FOR i IN 1 .. pg_catalog.array_length(roles, 1) LOOP
+		PERFORM pg_catalog.set_config('request.jwt.claims', claims[i], true), pg_catalog.set_config('role', roles[i], true);
+		EXECUTE pg_catalog.format('SELECT coalesce(pg_catalog.array_agg(n), ''{}'') FROM %s WHERE %s', relation,
+			coalesce(nullif(conditions[i], ''), 'true')) INTO seen;
+		PERFORM pg_catalog.set_config('role', 'none', true), pg_catalog.set_config('request.jwt.claims', '', true);
+		RETURN QUERY SELECT i, 'I'::"char", n, false, true FROM pg_catalog.unnest(seen) n;
+		RETURN QUERY SELECT i, 'D'::"char", n, true, false FROM pg_catalog.unnest(seen) n;
+		RETURN QUERY SELECT i, 'U'::"char", n, n - 1 = ANY (seen), n = ANY (seen) FROM pg_catalog.generate_series(2, last) n
+			WHERE n - 1 = ANY (seen) OR n = ANY (seen);
+	END LOOP;
+END $$;
+
+-- Where the two differ.
+CREATE FUNCTION plank_test.policy_mismatches(relation pg_catalog.regclass, roles pg_catalog.text[],
+	claims pg_catalog.text[], conditions pg_catalog.text[]) RETURNS SETOF pg_catalog.text LANGUAGE plpgsql VOLATILE STRICT AS $$
+BEGIN
+	RETURN QUERY WITH v AS MATERIALIZED (SELECT * FROM plank_test.policy_verdicts(relation, roles, claims, conditions)),
+		e AS MATERIALIZED (SELECT * FROM plank_test.policy_expected(relation, roles, claims, conditions))
+	SELECT pg_catalog.format('%s %s %s: %s of row %s: worker %s %s %s, PostgreSQL %s %s', roles[coalesce(v.watcher, e.watcher)],
+		claims[coalesce(v.watcher, e.watcher)], conditions[coalesce(v.watcher, e.watcher)], coalesce(v.op, e.op),
+		coalesce(v.number, e.number), v.before, v.after, v.failure, e.before, e.after)
+	FROM v FULL JOIN e ON v.watcher = e.watcher AND v.op = e.op AND v.number = e.number
+	WHERE v.failure IS NOT NULL OR (v.before, v.after) IS DISTINCT FROM (e.before, e.after);
+END $$;
+
+-- The rows whose insert each client sees, what it is told when a statement has changed the table or who may see what of
+-- it, and the rows whose insert it sees then.
+CREATE FUNCTION plank_test.policy_after(relation pg_catalog.regclass, roles pg_catalog.text[], claims pg_catalog.text[],
+	conditions pg_catalog.text[], statement pg_catalog.text) RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_policy_after';
+
+-- Figures of `count` clients (%s in claims and condition becomes 1, 2, ...) and `rounds` passes over the table's changes.
+CREATE FUNCTION plank_test.policy_benchmark(relation pg_catalog.regclass, role pg_catalog.text, claims pg_catalog.text,
+	condition pg_catalog.text, count pg_catalog.int4, rounds pg_catalog.int4) RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_policy_benchmark';
+
+-- Whether memory stays what it was while `count` clients come and go.
+CREATE FUNCTION plank_test.policy_memory(relation pg_catalog.regclass, role pg_catalog.text, claims pg_catalog.text,
+	condition pg_catalog.text, count pg_catalog.int4) RETURNS pg_catalog.text
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_policy_memory';
