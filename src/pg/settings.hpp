@@ -21,8 +21,8 @@ struct Settings {
 	static int max_message_size;  // bytes
 	static int max_snapshots;
 	static int max_subscriptions;
-	static int notify_limit;   // kB
-	static int ping_interval;  // ms
+	static int notify_limit;    // kB
+	static int ping_interval;   // ms
 	static int policy_timeout;  // ms
 	static int port;
 	static int send_buffer;   // kB

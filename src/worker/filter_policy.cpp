@@ -123,8 +123,18 @@ bool FilterTable::visible(Policy& policy, int which)
 bool FilterTable::judge(Policy& policy, int which)
 {
 	execution_.unit->become(policy.role);
-	if (policy.reads_session) execution_.unit->speak_for(policy.claims.c_str());
-	if (!policy.plan) return passes(policy.conjuncts, which);
+	if (!policy.reads_session) return passes(policy.conjuncts, which);
+	execution_.unit->speak_for(policy.claims.c_str());
+	// What its functions set must meet nobody else's.
+	const int level = NewGUCNestLevel();
+	const bool seen = policy.plan ? judge_by_plan(policy, which) : passes(policy.conjuncts, which);
+	AtEOXact_GUC(false, level);
+	return seen;
+}
+
+// May ereport.
+bool FilterTable::judge_by_plan(Policy& policy, int which)
+{
 	for (const AttrNumber number : policy.columns)
 		read_column(which, number);
 	const MemoryContext caller = MemoryContextSwitchTo(execution_.row);

@@ -210,6 +210,7 @@ class FilterTable {
 	void drop_policy(Policy& policy) noexcept;
 	bool visible(Policy& policy, int which);
 	bool judge(Policy& policy, int which);
+	bool judge_by_plan(Policy& policy, int which);
 	bool same_row_for(const Policy& policy) const noexcept;
 	void index(Filter& filter, uint32_t id, const FilterKey& key);
 	void bind(const core::Shape& shape);

@@ -7,7 +7,7 @@ namespace plank::worker::filter_timer {
 
 namespace {
 
-constexpr int kTick = 5;      // milliseconds
+constexpr int kTick = 5;       // milliseconds
 constexpr int kPatience = 20;  // times its time is what a policy may go on for
 
 TimeoutId timer;

@@ -134,15 +134,26 @@ void use_column(Uses* uses, int number)
 	}
 }
 
+bool is_time(Oid type)
+{
+	return type == DATEOID || type == TIMEOID || type == TIMETZOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID ||
+	       type == INTERVALOID;
+}
+
+// Whether what it gives rests on its arguments, the row and the clock alone. Others of PostgreSQL's own run queries
+// (query_to_xml), change settings, or ask for the role's rights.
 bool reads_session(Oid function, void*)
 {
-	if (function == F_CURRENT_SETTING_TEXT || function == F_CURRENT_SETTING_TEXT_BOOL) return true;
 	const HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	if (!HeapTupleIsValid(tuple)) return true;
 	const auto* const form = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
 	const bool own = form->prolang == INTERNALlanguageId && function < FirstNormalObjectId;
+	bool of_times = is_time(form->prorettype) || form->prorettype == BOOLOID;
+	for (int i = 0; i < form->pronargs; ++i)
+		of_times &= is_time(form->proargtypes.values[i]);
+	const bool immutable = form->provolatile == PROVOLATILE_IMMUTABLE;
 	ReleaseSysCache(tuple);
-	return !own;
+	return !own || !(immutable || of_times);
 }
 
 bool asks_for_session_user(Oid function, void*) { return function == F_SESSION_USER; }
