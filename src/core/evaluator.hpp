@@ -67,7 +67,7 @@ struct Verdicts {
 struct LookedAgain {
 	std::vector<FilterFailure> failed;  // do not stand any more, as after a failure
 	// The table's row security is another one for their role. They go on as they are; each of their subscribers is to
-	// add_filter its condition (`where`) anew, and to read the table again.
+	// add_filter its condition anew, and to read the table again.
 	std::vector<FilterId> changed;
 };
 
@@ -97,8 +97,6 @@ class Evaluator {
 	// Stands where add_filter may.
 	virtual bool look_further(std::chrono::steady_clock::time_point deadline, LookedAgain& found) = 0;
 
-	// What add_filter was told.
-	virtual std::string_view where(FilterId filter) const noexcept = 0;
 	virtual bool has_filters(uint32_t relation) const noexcept = 0;
 	virtual void begin_batch() = 0;
 	// An insert, update or delete; not a truncate. `shape`: what the change was written with. Columns are found in it by

@@ -45,7 +45,6 @@ class FilterEvaluator final : public core::Evaluator {
 	void begin_turn() noexcept override;
 	size_t filters() const noexcept override { return filters_.size() - free_.size(); }
 	size_t memory() const noexcept override;
-	std::string_view where(core::FilterId filter) const noexcept override { return filters_[filter].where; }
 	// plank.policy_timeout, in milliseconds.
 	void set_policy_timeout(int limit) noexcept { execution_.policy_ms = limit; }
 

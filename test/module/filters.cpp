@@ -190,6 +190,8 @@ Datum filter_after(FunctionCallInfo fcinfo)
 				lines[place_of(verdict.filter)] += ' ' + std::to_string(change.row);
 			for (const core::FilterFailure& failure : verdicts.failed)
 				lines[place_of(failure.filter)] += ' ' + printed(failure.fault);
+			for (const core::FilterId filter : verdicts.unreadable)
+				lines[place_of(filter)] += " unreadable";
 		}
 		evaluator.end_batch();
 	};

@@ -124,7 +124,6 @@ class FakeEvaluator final : public core::Evaluator {
 		return all.at(filter).text;
 	}
 	void look_again(const core::Shape&) override {}
-	std::string_view where(core::FilterId filter) const noexcept override { return all.at(filter).text; }
 	bool look_further(std::chrono::steady_clock::time_point, core::LookedAgain&) override { return false; }
 	bool has_filters(uint32_t relation) const noexcept override
 	{
