@@ -22,7 +22,9 @@ class FakeCatalog final : public core::Catalog {
  public:
 	struct Table {
 		core::ShapePtr shape;
-		std::map<std::string, core::Access> access;  // by role; otherwise granted
+		std::map<std::string, core::Access> access;         // by role; otherwise granted
+		std::map<std::string, core::ColumnNames> readable;  // the same; otherwise all
+		std::set<std::string> secured;                      // roles for which row security applies
 	};
 	std::map<std::string, Table> tables;                            // by "schema.name"
 	std::set<std::pair<std::string, std::string>> hidden_channels;  // of a role
@@ -46,7 +48,8 @@ class FakeCatalog final : public core::Catalog {
 	{
 		std::vector<core::ReadableTable> tables_read;
 		for (const auto& [name, table] : tables)
-			if (answer(role, table).access == core::Access::granted) tables_read.push_back({table.shape, nullptr});
+			if (const core::TableAnswer read = answer(role, table); read.access == core::Access::granted)
+				tables_read.push_back({read.shape, read.readable});
 		return tables_read;
 	}
 	bool may_hear(const std::string& role, const std::string& channel) override
@@ -58,8 +61,15 @@ class FakeCatalog final : public core::Catalog {
 	static core::TableAnswer answer(const std::string& role, const Table& table)
 	{
 		const auto access = table.access.find(role);
-		if (access == table.access.end() || access->second == core::Access::granted)
-			return {core::Access::granted, table.shape, "", {}, {}, false};
+		if (access == table.access.end() || access->second == core::Access::granted) {
+			const auto readable = table.readable.find(role);
+			return {core::Access::granted,
+			        table.shape,
+			        "",
+			        {},
+			        readable == table.readable.end() ? nullptr : readable->second,
+			        table.secured.contains(role)};
+		}
 		return {access->second, nullptr, access->second == core::Access::failed ? "broken" : "", {}, {}, false};
 	}
 };
@@ -270,6 +280,11 @@ class HubFixture : public testing::Test {
 		return changed;
 	}
 	void answer() { hub.process_requests(std::chrono::steady_clock::time_point::max()); }
+	void look(const core::CatalogChange& change = {})
+	{
+		hub.look_again(change);
+		hub.look_further(std::chrono::steady_clock::time_point::max());
+	}
 	void judge()
 	{
 		while (hub.judge(std::chrono::steady_clock::time_point::max())) {}
