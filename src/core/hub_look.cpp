@@ -205,8 +205,7 @@ void Hub::make_stale(std::vector<FilterId>&& filters)
 	progress_ = {};
 	again_ = {};
 	for_each_subscription([&](Session& session, Subscription& subscription) {
-		if (std::binary_search(filters.begin(), filters.end(), subscription.filter))
-			make_stale(session, subscription);
+		if (std::binary_search(filters.begin(), filters.end(), subscription.filter)) make_stale(session, subscription);
 	});
 }
 
@@ -290,7 +289,8 @@ bool Hub::renew_filters(Session& session, Renewed& renewed)
 void Hub::end_stale(std::string_view code, std::string_view message)
 {
 	for (Session* session : std::exchange(stale_, {}))
-		end_subscriptions(*session, [](const Subscription& subscription) { return subscription.stale; }, code, message);
+		end_subscriptions(
+		    *session, [](const Subscription& subscription) { return subscription.stale; }, code, message);
 }
 
 // With a reference for the hub. Equal ones of one identity are asked for once.
@@ -348,10 +348,9 @@ void Hub::start_anew(Session& session, Subscription& subscription, const ShapePt
 {
 	const std::string id = subscription.id;
 	// One that waits for the past has not been answered.
-	const bool unanswered =
-	    std::any_of(session.waiting.begin(), session.waiting.end(), [&](const Waiting& item) {
-		    return item.ticket && item.ticket->subscription.id == id && item.ticket->state == Ticket::State::waiting;
-	    });
+	const bool unanswered = std::any_of(session.waiting.begin(), session.waiting.end(), [&](const Waiting& item) {
+		return item.ticket && item.ticket->subscription.id == id && item.ticket->state == Ticket::State::waiting;
+	});
 	const auto reading = std::find_if(readings_.begin(), readings_.end(), [&](const auto& item) {
 		return item.second.session == &session && item.second.id == id;
 	});
