@@ -223,7 +223,7 @@ void Hub::admit(LogEntry&& entry)
 	for (const Reset& reset : entry.resets)
 		++(reset.lost ? counters_.resets_lost : counters_.resets_ddl);
 	// Filters that come later will judge it for themselves.
-	if (entry.judged == 0) entry.judged = filters_born_;
+	if (entry.judged == 0 && !needs_judging(entry)) entry.judged = filters_born_;
 	const LogEntry& logged = append(std::move(entry));
 	if (notices && notices_) send_notices(logged);
 	wake(logged);

@@ -119,6 +119,8 @@ class Hub {
 	// Does it until `deadline`, and tells subscribers what is different for them; true when some is left that need not
 	// wait. Uses the catalog.
 	bool look_further(std::chrono::steady_clock::time_point deadline);
+	// What DDL held when it was looked at may be free now.
+	void look_at_locked();
 	bool has_to_look() const noexcept;
 	// Tells all clients where they are, so that quiet ones stay current.
 	void send_positions();
@@ -242,7 +244,10 @@ class Hub {
 	void for_each_subscription(const std::function<void(Session&, Subscription&)>& visit);
 	void end_where(const std::function<bool(const Session&, const Subscription&)>& ends, const char* code,
 	               std::string_view message);
-	void start_anew(Session& session, Subscription& subscription, const ShapePtr& shape, const char* reason, bool tell);
+	// Why what a client holds is void.
+	enum class Anew : uint8_t { columns, rows, unreadable, unjudged, too_fast };
+	static const char* reason_for(Anew why);
+	void start_anew(Session& session, Subscription& subscription, const ShapePtr& shape, Anew why);
 
 	// hub_judge.cpp
 	struct Incoming {
@@ -281,8 +286,7 @@ class Hub {
 	bool judge_incoming(std::chrono::steady_clock::time_point deadline);
 	void end_failed_filters();
 	void start_anew_after(const std::vector<FilterId>& unreadable);
-	void start_anew_at(const TransactionLog& log, uint64_t entry, const char* reason,
-	                   const std::vector<FilterId>* unreadable);
+	void start_anew_at(const TransactionLog& log, uint64_t entry, Anew why, const std::vector<FilterId>* unreadable);
 	void drop_incoming();
 	void finish_judgement();
 	void drop_judgement();
@@ -449,10 +453,8 @@ class Hub {
 	std::deque<uint64_t> to_start_;  // readings whose condition has to be had first; some may be gone
 	std::deque<RefusedReading> refused_readings_;
 
-	// What is to be looked at again, and where the last look ended: whoever is locked stays.
-	std::map<std::pair<uint32_t, std::string>, Look> looks_;
-	std::pair<uint32_t, std::string> last_look_;
-	std::chrono::steady_clock::time_point look_at_{};
+	// Tables that are to be looked at again for a role, and those that were locked when it was their turn.
+	std::map<std::pair<uint32_t, std::string>, Look> looks_, locked_looks_;
 	bool look_at_channels_ = false, look_at_filters_ = false;
 	// Who has subscriptions whose filter has to be had anew. While there are any, the stream waits.
 	std::unordered_set<Session*> stale_;

@@ -15,10 +15,6 @@ constexpr int kLookAtClock = 16;       // changes between two looks
 constexpr int kMostErrors = 10;        // of the database, with one transaction
 constexpr uint64_t kLookAhead = 4096;  // entries
 
-constexpr const char* kTooFast = "changes came faster than the subscriptions' conditions could be judged";
-constexpr const char* kUnreadable = "a row was written with another definition of the table";
-constexpr const char* kUnjudged = "what was missed could not be judged";
-
 bool by_filter(const Match& a, const Match& b) { return a.filter < b.filter; }
 
 bool holds(const std::vector<FilterId>& rising, FilterId filter)
@@ -115,29 +111,25 @@ void Hub::let_in(Incoming&& incoming)
 }
 
 // More has come than memory may hold, from a transport that cannot wait: it goes into the log as it is. Who has no filter
-// gets all of it, and who has one a reset, behind the last transaction that would have been judged for him.
+// gets all of it. Who has one begins anew behind it; should it be needed to catch up on, it is judged then.
 void Hub::drop_incoming()
 {
-	end_stale(code::kLimitReached, kTooFast);
+	end_stale(code::kLimitReached, reason_for(Anew::too_fast));
 	std::deque<Incoming> all;
 	all.swap(incoming_);
 	incoming_bytes_ = 0;
 	progress_ = {};
-	std::set<uint32_t> told;
-	for (auto incoming = all.rbegin(); incoming != all.rend(); ++incoming) {
-		LogEntry& entry = incoming->entry;
-		if (incoming->kind != Incoming::Kind::entry || !needs_judging(entry)) continue;
-		for (const Touched& touched : entry.tables) {
-			const auto is_its = [&](const Reset& reset) {
-				return reset.relation == kAllTables || reset.relation == touched.relation;
-			};
-			if (!evaluator_.has_filters(touched.relation) || !told.insert(touched.relation).second) continue;
-			if (std::none_of(entry.resets.begin(), entry.resets.end(), is_its))
-				entry.resets.push_back({touched.relation, kTooFast, true});
-		}
-	}
+	std::set<uint32_t> relations;
+	for (const Incoming& incoming : all)
+		if (incoming.kind == Incoming::Kind::entry && needs_judging(incoming.entry))
+			for (const Touched& touched : incoming.entry.tables)
+				relations.insert(touched.relation);
 	for (Incoming& incoming : all)
 		let_in(std::move(incoming));
+	for_each_subscription([&](Session& session, Subscription& subscription) {
+		if (subscription.filter != kNoFilter && relations.contains(subscription.relation))
+			start_anew(session, subscription, checked_shape(subscription.relation), Anew::too_fast);
+	});
 }
 
 // Judges one entry's changes from where it stopped; true when it is done.
@@ -282,7 +274,7 @@ bool Hub::judge_again(std::chrono::steady_clock::time_point deadline)
 				if (!judge_entry(entry, again_, deadline)) return false;
 				log.set_matches(first.next, std::move(again_.matches), std::move(again_.unreadable), again_.born);
 			}
-			if (!entry.unreadable.empty()) start_anew_at(log, first.next, kUnreadable, &entry.unreadable);
+			if (!entry.unreadable.empty()) start_anew_at(log, first.next, Anew::unreadable, &entry.unreadable);
 		}
 		finish_judgement();
 		if (std::chrono::steady_clock::now() >= deadline) return judgements_.empty();
@@ -305,7 +297,7 @@ void Hub::drop_judgement()
 	const std::shared_ptr<TransactionLog> replayed = first.replayed;
 	const uint64_t next = first.next;
 	finish_judgement();
-	start_anew_at(replayed ? *replayed : log_, next, kUnjudged, nullptr);
+	start_anew_at(replayed ? *replayed : log_, next, Anew::unjudged, nullptr);
 }
 
 // --- Who cannot be told --------------------------------------------------------------------------------------------
@@ -315,13 +307,12 @@ void Hub::start_anew_after(const std::vector<FilterId>& unreadable)
 {
 	for_each_subscription([&](Session& session, Subscription& subscription) {
 		if (!holds(unreadable, subscription.filter)) return;
-		start_anew(session, subscription, checked_shape(subscription.relation), kUnreadable, false);
+		start_anew(session, subscription, checked_shape(subscription.relation), Anew::unreadable);
 	});
 }
 
 // Those who catch up and have come to the entry, by one of the filters when some are given.
-void Hub::start_anew_at(const TransactionLog& log, uint64_t entry, const char* reason,
-                        const std::vector<FilterId>* unreadable)
+void Hub::start_anew_at(const TransactionLog& log, uint64_t entry, Anew why, const std::vector<FilterId>* unreadable)
 {
 	std::vector<std::pair<Session*, std::string>> concerned;
 	for (const auto& [key, session] : sessions_) {
@@ -336,8 +327,7 @@ void Hub::start_anew_at(const TransactionLog& log, uint64_t entry, const char* r
 	}
 	for (const auto& [session, id] : concerned)
 		for (Subscription& subscription : session->subscriptions)
-			if (subscription.id == id)
-				start_anew(*session, subscription, checked_shape(subscription.relation), reason, false);
+			if (subscription.id == id) start_anew(*session, subscription, checked_shape(subscription.relation), why);
 }
 
 // --- Filters that fail ---------------------------------------------------------------------------------------------

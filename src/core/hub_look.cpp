@@ -18,12 +18,10 @@ namespace plank::core {
 
 namespace {
 
-constexpr auto kLookLater = std::chrono::milliseconds(50);  // at what DDL holds
+constexpr auto kAskAgain = std::chrono::milliseconds(50);
 constexpr auto kLongestStale = std::chrono::milliseconds(800);
 constexpr int kMostErrors = 10;
 constexpr const char* kLocked = "55P03";
-constexpr const char* kRowsChanged = "the rows that may be seen have changed";
-constexpr const char* kColumnsChanged = "the columns that may be read have changed";
 constexpr const char* kColumnGone = "a column of the subscription no longer exists or may not be read";
 
 bool equal(const ColumnNames& a, const ColumnNames& b) { return a == b || (a && b && *a == *b); }
@@ -41,14 +39,26 @@ void Hub::look_again(const CatalogChange& change)
 			look.table |= change.concerns(relation);
 		}
 	look_at_channels_ = !channels_.empty();
-	look_at_ = {};
+	look_at_locked();
+}
+
+// Called now and then: DDL may have let go.
+void Hub::look_at_locked()
+{
+	for (const auto& [key, locked] : locked_looks_) {
+		Look& look = looks_[key];
+		look.rights |= locked.rights;
+		look.table |= locked.table;
+	}
+	locked_looks_.clear();
+	look_at_filters_ = !filters_.empty();
+	renew_at_ = {};
 }
 
 bool Hub::has_to_look() const noexcept
 {
 	const auto now = std::chrono::steady_clock::now();
-	return look_at_channels_ || look_at_filters_ || (!looks_.empty() && now >= look_at_) ||
-	       (!stale_.empty() && now >= renew_at_);
+	return look_at_channels_ || look_at_filters_ || !looks_.empty() || (!stale_.empty() && now >= renew_at_);
 }
 
 bool Hub::look_further(std::chrono::steady_clock::time_point deadline)
@@ -66,29 +76,27 @@ bool Hub::look_further(std::chrono::steady_clock::time_point deadline)
 	return has_to_look();
 }
 
-// Every table is asked about once, beginning behind the last one: those that are locked must not keep the others waiting.
 void Hub::look_at_tables(std::chrono::steady_clock::time_point deadline)
 {
-	if (looks_.empty() || std::chrono::steady_clock::now() < look_at_) return;
+	if (looks_.empty()) return;
 	// Named by what stands in looks_.
 	Outcomes outcomes;
-	auto next = looks_.upper_bound(last_look_);
-	for (size_t left = looks_.size(); left > 0; --left) {
-		if (next == looks_.end()) next = looks_.begin();
+	auto next = looks_.begin();
+	while (next != looks_.end()) {
 		const auto& [key, look] = *next++;
 		TableAnswer answer = catalog_.look_again(key.second, key.first);
 		outcomes[{key.first, key.second}] = {std::move(answer), look, false};
 		if (std::chrono::steady_clock::now() >= deadline) break;
 	}
-	if (outcomes.size() == looks_.size()) look_at_ = std::chrono::steady_clock::now() + kLookLater;
-	last_look_ = std::prev(next)->first;
 	act_on(outcomes);
-	std::erase_if(looks_, [&](const auto& item) {
-		const auto found = outcomes.find({item.first.first, item.first.second});
-		if (found == outcomes.end()) return false;
+	while (looks_.begin() != next) {
+		const auto& first = looks_.begin()->first;
+		const Access access = outcomes.at({first.first, first.second}).answer.access;
 		// Those two tell nothing: the next look will.
-		return found->second.answer.access != Access::busy && found->second.answer.access != Access::failed;
-	});
+		const bool locked = access == Access::busy || access == Access::failed;
+		auto node = looks_.extract(looks_.begin());
+		if (locked) locked_looks_.insert(std::move(node));
+	}
 }
 
 // The answers become what subscribers hear.
@@ -146,7 +154,7 @@ void Hub::hold_columns_against(const Outcomes& outcomes)
 		const TableAnswer* answer = subscription.chosen ? nullptr : answer_for(session, subscription);
 		if (!answer || equal(subscription.columns, answer->readable)) return;
 		subscription.columns = answer->readable;
-		start_anew(session, subscription, answer->shape, kColumnsChanged, true);
+		start_anew(session, subscription, answer->shape, Anew::columns);
 	});
 }
 
@@ -232,7 +240,7 @@ void Hub::renew_filters(std::chrono::steady_clock::time_point deadline)
 				stale_.erase(&session);
 			} else {
 				// DDL holds its table.
-				renew_at_ = std::chrono::steady_clock::now() + kLookLater;
+				renew_at_ = std::chrono::steady_clock::now() + kAskAgain;
 				return;
 			}
 		} catch (...) {
@@ -274,7 +282,7 @@ bool Hub::renew_filters(Session& session, Renewed& renewed)
 		if (former == kNoFilter && subscription.filter == kNoFilter) continue;
 		// A transaction is judged by all of its filters, or by none.
 		progress_ = {};
-		start_anew(session, subscription, checked_shape(subscription.relation), kRowsChanged, false);
+		start_anew(session, subscription, checked_shape(subscription.relation), Anew::rows);
 	}
 	for (const auto& [id, fault] : refused) {
 		++counters_.errors;
@@ -343,9 +351,27 @@ void Hub::end_where(const std::function<bool(const Session&, const Subscription&
 	}
 }
 
-// What the client holds is void, and what it was about to catch up on is not sent any more. `tell`: its columns are others.
-void Hub::start_anew(Session& session, Subscription& subscription, const ShapePtr& shape, const char* reason, bool tell)
+const char* Hub::reason_for(Anew why)
 {
+	switch (why) {
+		case Anew::columns:
+			return "the columns that may be read have changed";
+		case Anew::rows:
+			return "the rows that may be seen have changed";
+		case Anew::unreadable:
+			return "a row was written with another definition of the table";
+		case Anew::unjudged:
+			return "what was missed could not be judged";
+		case Anew::too_fast:
+			return "changes came faster than the subscriptions' conditions could be judged";
+	}
+	return "";
+}
+
+// What the client holds is void, and what it was about to catch up on is not sent any more.
+void Hub::start_anew(Session& session, Subscription& subscription, const ShapePtr& shape, Anew why)
+{
+	const bool tell = why == Anew::columns;
 	const std::string id = subscription.id;
 	// One that waits for the past has not been answered.
 	const bool unanswered = std::any_of(session.waiting.begin(), session.waiting.end(), [&](const Waiting& item) {
@@ -362,8 +388,8 @@ void Hub::start_anew(Session& session, Subscription& subscription, const ShapePt
 	const std::string position = position_for(subscription);
 	const Resumed resumed = unanswered ? Resumed::no : Resumed::not_asked;
 	if (tell || unanswered) reply(session, started(subscription, shape, position, resumed));
-	if (!unread) reply(session, reset_message(id, reason, position));
-	++counters_.resets_ddl;
+	if (!unread) reply(session, reset_message(id, reason_for(why), position));
+	++(why == Anew::unjudged || why == Anew::too_fast ? counters_.resets_lost : counters_.resets_ddl);
 	if (subscription.snapshot) begin_reading(session, subscription, shape, 0);
 }
 

@@ -162,6 +162,7 @@ void Worker::tick()
 		identities_.note_catalog();
 	}
 	if (std::exchange(look_at_tables_, false)) hub_.look_again({false, {}});
+	hub_.look_at_locked();
 	// Whoever may no longer be here goes before its subscriptions do.
 	if (ready) judge_clients();
 	if (ready) {
