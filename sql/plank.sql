@@ -295,7 +295,8 @@ COMMENT ON COLUMN plank.clients.waiting_bytes IS 'bytes waiting for it to read';
 
 CREATE FUNCTION plank._subscriptions(
 	OUT database name, OUT worker int, OUT session text, OUT id text, OUT relation regclass, OUT channel text,
-	OUT events text[], OUT numbers text, OUT since_at timestamptz
+	OUT events text[], OUT numbers text, OUT since_at timestamptz, OUT condition text, OUT columns text[],
+	OUT snapshot boolean
 ) RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'plank_subscriptions';
 REVOKE ALL ON FUNCTION plank._subscriptions() FROM PUBLIC;
@@ -315,3 +316,7 @@ COMMENT ON COLUMN plank.subscriptions.channel IS 'channel watched; null for a ta
 COMMENT ON COLUMN plank.subscriptions.events IS 'which events it gets; null for a channel';
 COMMENT ON COLUMN plank.subscriptions.numbers IS 'how bigint and numeric are sent: json or text';
 COMMENT ON COLUMN plank.subscriptions.since_at IS 'when it was subscribed';
+COMMENT ON COLUMN plank.subscriptions.condition IS 'its where, as the client wrote it; a long one is cut; null without';
+COMMENT ON COLUMN plank.subscriptions.columns IS
+	'columns it was limited to, by its client or by the privileges of its role, without the key if not named; null: all';
+COMMENT ON COLUMN plank.subscriptions.snapshot IS 'whether it asked for the rows, too; null for a channel';

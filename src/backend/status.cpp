@@ -224,6 +224,15 @@ Datum text_of(const char* utf8)
 	return CStringGetTextDatum(plain);
 }
 
+// The next `count` fields as text[].
+Datum names_of(int count, char*& at)
+{
+	auto* names = static_cast<Datum*>(palloc(sizeof(Datum) * static_cast<Size>(count + 1)));
+	for (int i = 0; i < count; ++i)
+		names[i] = text_of(next_field(at));
+	return PointerGetDatum(construct_array(names, count, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
 Datum timestamp_of(const char* field)
 {
 	return TimestampTzGetDatum(static_cast<TimestampTz>(strtoll(field, nullptr, 10)));
@@ -270,6 +279,19 @@ void put_subscription(FunctionCallInfo fcinfo, Row& row, char* at)
 		row.add_null();
 	row.add_text(next_field(at));
 	row.add(timestamp_of(next_field(at)));
+	const bool conditional = *next_field(at);
+	const char* condition = next_field(at);
+	if (conditional)
+		row.add(text_of(condition));
+	else
+		row.add_null();
+	const bool snapshot = *next_field(at) == 't';
+	const char* columns = next_field(at);
+	if (*columns)
+		row.add(names_of(atoi(columns), at));
+	else
+		row.add_null();
+	row.add(BoolGetDatum(snapshot), !OidIsValid(relation));
 	row.put(fcinfo);
 }
 

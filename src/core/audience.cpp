@@ -27,6 +27,7 @@ std::string part_of_key(const Subscription& subscription)
 	append_varint(part, subscription.relation);
 	append_varint(part, subscription.events);
 	append_varint(part, subscription.numbers_as_text);
+	append_varint(part, subscription.snapshot);
 	append_varint(part, subscription.filter);
 	append_counted(part, subscription.channel);
 	append_counted(part, subscription.id);
@@ -117,6 +118,7 @@ Audience::Form Audience::make_form(std::span<const Subscription* const> watchers
 	bool same_events = true;
 	for (const Subscription* watcher : watchers) {
 		form.ids.push_back(watcher->id);
+		form.with_rows.push_back(watcher->snapshot);
 		form.events |= watcher->events;
 		same_events &= watcher->events == first.events;
 	}
@@ -132,6 +134,13 @@ Audience::Form Audience::make_form(std::span<const Subscription* const> watchers
 		if (!ids.empty()) (*form.heads)[static_cast<size_t>(op)] = head_of(ids);
 	}
 	return form;
+}
+
+const std::vector<bool>& Audience::Form::chosen_of(const ShapePtr& shape) const
+{
+	if (!chosen || chosen->of != shape)
+		chosen = std::make_unique<Chosen>(Chosen{shape, choose_columns(*shape, columns)});
+	return chosen->columns;
 }
 
 std::vector<uint32_t> Audience::relations() const

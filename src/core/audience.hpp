@@ -96,7 +96,8 @@ class Audience {
 	// The subscriptions to a table that see the same of it, with the beginning of a change's JSON for them.
 	struct Form {
 		std::vector<std::string> ids;
-		OpSet events = 0;  // of any of them
+		std::vector<bool> with_rows;  // which of them get the rows again after a reset
+		OpSet events = 0;             // of any of them
 		// {"ids":[…] for an operation, or empty. One for all when they want the same events, as most do.
 		std::string head;
 		std::unique_ptr<std::array<std::string, kOps>> heads;
@@ -110,6 +111,7 @@ class Audience {
 			std::vector<bool> columns;
 		};
 		mutable std::unique_ptr<Chosen> chosen;
+		const std::vector<bool>& chosen_of(const ShapePtr& shape) const;
 	};
 	struct WatchedTable {
 		uint32_t relation = 0;
@@ -132,6 +134,7 @@ class Audience {
 	void render_shape(Writer& writer, const LogEntry& entry) const;
 	void render_resets(Writer& writer, const LogEntry& entry) const;
 	std::string position_of(const LogEntry& entry) const;
+	std::string reset_position(const LogEntry& entry, bool with_rows) const;
 
 	std::string key_;
 	std::string catchup_;  // the member that follows a transaction's time, or nothing

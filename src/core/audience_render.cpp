@@ -176,6 +176,11 @@ class Audience::EntryRenderer {
 				if (!translate(mine->match, record, view)) continue;
 			}
 			if (!(form.events & op_bit(view.op))) continue;
+			// What happens to other columns is nobody's business who may not read them, and news to nobody else.
+			if (form.columns && view.op == Op::update) {
+				view.columns = &form.chosen_of(shape);
+				if (!shows_update(record, *shape, *view.columns)) continue;
+			}
 			// A message may end before a record, not within it.
 			if (first && is_full()) return false;
 			first = false;
@@ -235,11 +240,7 @@ class Audience::EntryRenderer {
 
 	void write_change(const Record& record, const ShapePtr& shape, const Form& form, View& view)
 	{
-		if (form.columns) {
-			if (!form.chosen || form.chosen->of != shape)
-				form.chosen = std::make_unique<Form::Chosen>(Form::Chosen{shape, choose_columns(*shape, form.columns)});
-			view.columns = &form.chosen->columns;
-		}
+		if (form.columns) view.columns = &form.chosen_of(shape);
 		std::string& out = begin(form.head_for(view.op));
 		out.append(",\"table\":").append(shape->table_json);
 		out.append(",\"op\":\"").append(op_name(view.op)) += '"';
@@ -260,6 +261,12 @@ class Audience::EntryRenderer {
 
 std::string Audience::position_of(const LogEntry& entry) const { return entry.position + suffix_; }
 
+// Who gets the rows again has nothing to go on from before they are there.
+std::string Audience::reset_position(const LogEntry& entry, bool with_rows) const
+{
+	return with_rows ? entry.position + std::string(kUnread) : position_of(entry);
+}
+
 // The shape of its table from here on.
 void Audience::render_shape(Writer& writer, const LogEntry& entry) const
 {
@@ -276,8 +283,9 @@ void Audience::render_resets(Writer& writer, const LogEntry& entry) const
 		for (const WatchedTable& watched : tables_)
 			if (reset.relation == kAllTables || reset.relation == watched.relation)
 				for (const Form& form : watched.forms)
-					for (const std::string& id : form.ids)
-						writer.begin() += reset_message(id, reset.reason, position_of(entry));
+					for (size_t i = 0; i < form.ids.size(); ++i)
+						writer.begin() +=
+						    reset_message(form.ids[i], reset.reason, reset_position(entry, form.with_rows[i]));
 }
 
 Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until) const

@@ -4,6 +4,8 @@
 #error "core/ must not see PostgreSQL"
 #endif
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -28,11 +30,35 @@ struct TableAnswer {
 	std::vector<std::string> uncaptured = {};  // columns that the role may read but that plank.track leaves out
 	ColumnNames readable = {};                 // those of the shape that the role may read; null: all
 	bool row_security = false;                 // row security applies to the role here
+
+	// When granted: whether a client of the role may name the column.
+	bool has_column(const std::string& name) const
+	{
+		if (readable) return std::binary_search(readable->begin(), readable->end(), name);
+		return std::any_of(shape->columns.begin(), shape->columns.end(),
+		                   [&](const Column& column) { return column.name == name; });
+	}
 };
 
 struct ReadableTable {
 	ShapePtr shape;
 	ColumnNames columns;  // as TableAnswer::readable
+};
+
+// What others have changed in the catalog. Names, columns and tracking are looked at after any change; the rest of it
+// costs more.
+struct CatalogChange {
+	// Roles, schemas or functions; or so much that nobody counted. It may concern what anybody sees of any table.
+	bool everything = true;
+	// Otherwise: the tables that have changed, or what may be done with them and who may do it; rising.
+	std::vector<uint32_t> relations = {};
+
+	// Row security of any table may look at any other one.
+	bool rights() const noexcept { return everything || !relations.empty(); }
+	bool concerns(uint32_t relation) const noexcept
+	{
+		return everything || std::binary_search(relations.begin(), relations.end(), relation);
+	}
 };
 
 class Catalog {

@@ -109,6 +109,18 @@ void append_change_members(std::string& out, const Record& record, const Shape& 
 	if (view.by_update) out += ",\"cause\":\"update\"";
 }
 
+bool shows_update(const Record& record, const Shape& shape, const std::vector<bool>& chosen)
+{
+	Reader reader(record.image);
+	for (size_t i = 0; i < shape.columns.size(); ++i)
+		reader.counted();
+	for (uint64_t left = reader.varint(); left > 0; --left) {
+		if (chosen[reader.varint()]) return true;
+		reader.counted();
+	}
+	return false;
+}
+
 void append_key_member(std::string& out, const Record& record, const Shape& shape)
 {
 	if (record.op == Op::truncate) return;

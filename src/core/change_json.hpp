@@ -29,6 +29,9 @@ struct View {
 // to 6). `record` has been checked by check_records.
 void append_change_members(std::string& out, const Record& record, const Shape& shape, const View& view);
 
+// Whether an update changes any of the columns in `chosen`, of which the key's are some.
+bool shows_update(const Record& record, const Shape& shape, const std::vector<bool>& chosen);
+
 // Appends `,"key":…` alone.
 void append_key_member(std::string& out, const Record& record, const Shape& shape);
 

@@ -2,6 +2,7 @@
 #include "core/hub.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "core/change_json.hpp"
@@ -106,6 +107,7 @@ void Hub::close(Session& session) noexcept
 		forget(asking_later_);
 	}
 	if (session.regroup) forget(regrouping_);
+	stale_.erase(&session);
 	if (session.starved) forget(starved_);
 	sessions_.erase(&session);
 }
@@ -152,10 +154,30 @@ void Hub::announce_shape(const ShapePtr& shape)
 	told.entry = log_.end();
 	const ShapePtr known = std::exchange(told.shape, shape);
 	if (!known || known->identity == shape->identity) return;
+	end_hidden_keys(*shape);
 	settle();
 	LogEntry entry;
 	entry.new_shape = shape;
 	wake(append(std::move(entry)));
+}
+
+// Whoever may read some columns only is told of no key that is not among them.
+void Hub::end_hidden_keys(const Shape& shape)
+{
+	const auto watched = tables_.find(shape.relation);
+	if (watched == tables_.end()) return;
+	std::set<std::string> roles;
+	for (const auto& [role, view] : watched->second.roles)
+		if (view.readable && !std::all_of(shape.key.begin(), shape.key.end(), [&](uint32_t column) {
+			    return std::binary_search(view.readable->begin(), view.readable->end(), shape.columns[column].name);
+		    }))
+			roles.insert(role);
+	if (roles.empty()) return;
+	end_where(
+	    [&](const Session& session, const Subscription& subscription) {
+		    return subscription.relation == shape.relation && roles.contains(session.role);
+	    },
+	    code::kNotSupported, kKeyHidden);
 }
 
 // Of tables that nobody watches and that the log does not name any more. Seldom, so that it costs a change nothing.
@@ -201,7 +223,7 @@ void Hub::admit(LogEntry&& entry)
 	for (const Reset& reset : entry.resets)
 		++(reset.lost ? counters_.resets_lost : counters_.resets_ddl);
 	// Filters that come later will judge it for themselves.
-	if (entry.judged == 0) entry.judged = filters_born_;
+	if (entry.judged == 0 && !needs_judging(entry)) entry.judged = filters_born_;
 	const LogEntry& logged = append(std::move(entry));
 	if (notices && notices_) send_notices(logged);
 	wake(logged);

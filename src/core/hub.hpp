@@ -15,10 +15,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "core/audience.hpp"
@@ -96,7 +99,10 @@ class Hub {
 	// Judges transactions by the filters until `deadline`, and lets those that are done into the log; true when some are
 	// left. Uses the database.
 	bool judge(std::chrono::steady_clock::time_point deadline);
-	bool has_to_judge() const noexcept { return !incoming_.empty() || !judgements_.empty() || !to_start_.empty(); }
+	bool has_to_judge() const noexcept
+	{
+		return stale_.empty() && (!incoming_.empty() || !judgements_.empty() || !to_start_.empty());
+	}
 	// More has come than was judged: the transport should not bring more for now, if it can wait.
 	bool is_behind() const noexcept { return incoming_bytes_ > limits_.log.memory / 4; }
 	// Another application's NOTIFY on an exposed channel. `payload`: text in UTF-8.
@@ -108,9 +114,14 @@ class Hub {
 	// True when there is something to be asked now, or soon (has_delayed_requests).
 	bool has_requests() const noexcept { return !asking_.empty() || has_delayed_requests(); }
 	bool has_delayed_requests() const noexcept { return !asking_later_.empty(); }
-	// Looks at every watched table and channel again and tells subscribers what changed; false when some table could not
-	// be looked at and it should be tried again. Uses the catalog.
-	bool look_again();
+	// Every watched table and channel is to be looked at again, because of `change`.
+	void look_again(const CatalogChange& change);
+	// Does it until `deadline`, and tells subscribers what is different for them; true when some is left that need not
+	// wait. Uses the catalog.
+	bool look_further(std::chrono::steady_clock::time_point deadline);
+	// What DDL held when it was looked at may be free now.
+	void look_at_locked();
+	bool has_to_look() const noexcept;
 	// Tells all clients where they are, so that quiet ones stay current.
 	void send_positions();
 	// Ends every session whose right to be here is gone: for whom `judge` gives a reason.
@@ -157,14 +168,19 @@ class Hub {
 	// Who watches a table or channel. The entry lives as long as a subscription or an audience does: new subscriptions
 	// have no audience until they are settled, ended ones still have.
 	struct Watched {
-		std::map<std::string, size_t> roles;  // and how many subscriptions each has
+		struct Role {
+			size_t subscriptions = 0;
+			ColumnNames readable;  // of a table, as its subscriptions were last held against it
+		};
+		std::map<std::string, Role> roles;
 		std::unordered_set<Audience*> audiences;
 		std::unordered_set<Audience*> every_row;  // of these, those with a subscription without a filter
 		ShapePtr checked;                         // what columns and filters were last held against
 	};
 	struct Filter {
 		size_t references = 0;
-		uint64_t born = 0;  // of filters_born_
+		std::shared_ptr<const std::string> where;  // of whoever was the first to say it
+		uint64_t born = 0;                         // of filters_born_
 		std::unordered_set<Audience*> audiences;
 	};
 	// A table's shape as the log told it last, and where.
@@ -187,8 +203,8 @@ class Hub {
 	                       std::string_view code, std::string_view message);
 	void watch(const Session& session, const Subscription& subscription);
 	void unwatch(const Session& session, const Subscription& subscription) noexcept;
-	void end_where(const std::function<bool(const Session&, const Subscription&)>& ends, const char* code,
-	               std::string_view message);
+	void note_readable(const std::string& role, const TableAnswer& found);
+	std::shared_ptr<const std::string> keep_where(FilterId filter, const std::string& where);
 	void reply(Session& session, std::string&& text);
 	void queue_reply(Session& session, FramePtr frame);
 	static bool backed_up(const Session& session) noexcept;
@@ -197,7 +213,41 @@ class Hub {
 	void refuse(Session& session, Fault&& fault);
 	bool has_allowance(Session& session) const noexcept;
 	void forget_old_shapes();
-	void look_at_shape(const ShapePtr& shape);
+
+	// hub_look.cpp
+	struct Look {
+		bool rights = false;  // who may see which rows may have changed
+		bool table = false;   // ... on the table itself
+	};
+	struct Outcome {
+		TableAnswer answer;
+		Look look;
+		bool columns = false;  // they, or which of them the role may read, are others than before
+	};
+	using Outcomes = std::map<std::pair<uint32_t, std::string_view>, Outcome>;
+	// Filters that were had anew in one go, by whose they are.
+	using Renewed = std::unordered_map<std::string, FilterId>;
+	void look_at_tables(std::chrono::steady_clock::time_point deadline);
+	void act_on(Outcomes& outcomes);
+	void hold_columns_against(const Outcomes& outcomes);
+	void look_at_shape(const ShapePtr& shape, bool rights);
+	void look_at_channels();
+	void look_at_filters(std::chrono::steady_clock::time_point deadline);
+	void make_stale(std::vector<FilterId>&& filters);
+	void make_stale(Session& session, Subscription& subscription);
+	void renew_filters(std::chrono::steady_clock::time_point deadline);
+	bool renew_filters(Session& session, Renewed& renewed);
+	std::variant<FilterId, FilterFault> filter_anew(const Session& session, const Subscription& subscription,
+	                                                Renewed& renewed);
+	void end_stale(std::string_view code, std::string_view message);
+	ShapePtr checked_shape(uint32_t relation) const;
+	void for_each_subscription(const std::function<void(Session&, Subscription&)>& visit);
+	void end_where(const std::function<bool(const Session&, const Subscription&)>& ends, const char* code,
+	               std::string_view message);
+	// Why what a client holds is void.
+	enum class Anew : uint8_t { columns, rows, unreadable, unjudged, too_fast };
+	static const char* reason_for(Anew why);
+	void start_anew(Session& session, Subscription& subscription, const ShapePtr& shape, Anew why);
 
 	// hub_judge.cpp
 	struct Incoming {
@@ -213,6 +263,7 @@ class Hub {
 		size_t offset = 0;
 		uint64_t born = 0;
 		std::vector<Match> matches;
+		std::vector<FilterId> unreadable;
 		int errors = 0;
 	};
 	// A stretch of a log that was judged before some filter was there.
@@ -234,7 +285,11 @@ class Hub {
 	bool judge_again(std::chrono::steady_clock::time_point deadline);
 	bool judge_incoming(std::chrono::steady_clock::time_point deadline);
 	void end_failed_filters();
+	void start_anew_after(const std::vector<FilterId>& unreadable);
+	void start_anew_at(const TransactionLog& log, uint64_t entry, Anew why, const std::vector<FilterId>* unreadable);
 	void drop_incoming();
+	void finish_judgement();
+	void drop_judgement();
 	uint64_t judged_until(const Waiting& stretch) const noexcept;
 	bool waits_for_judge(Session& session);
 	AudiencePtr make_audience(std::string&& key, const std::vector<Subscription>& subscriptions,
@@ -276,6 +331,9 @@ class Hub {
 	void settle_refused_readings();
 
 	// hub_replay.cpp
+	std::string position_for(const Subscription& subscription) const;
+	static std::string started(const Subscription& subscription, const ShapePtr& shape, std::string_view position,
+	                           Resumed resumed);
 	bool find_past(Session& session, const Request& request, Found& found);
 	void start(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& since,
 	           const Found& found);
@@ -328,6 +386,7 @@ class Hub {
 	void close_all(const std::vector<Session*>& sessions, uint16_t code, std::string_view reason, bool drain);
 	LogEntry& append(LogEntry&& entry);
 	void announce_shape(const ShapePtr& shape);
+	void end_hidden_keys(const Shape& shape);
 	void send_notices(const LogEntry& entry);
 
 	HubLimits limits_;
@@ -393,6 +452,14 @@ class Hub {
 	uint64_t last_reading_ = 0;
 	std::deque<uint64_t> to_start_;  // readings whose condition has to be had first; some may be gone
 	std::deque<RefusedReading> refused_readings_;
+
+	// Tables that are to be looked at again for a role, and those that were locked when it was their turn.
+	std::map<std::pair<uint32_t, std::string>, Look> looks_, locked_looks_;
+	bool look_at_channels_ = false, look_at_filters_ = false;
+	// Who has subscriptions whose filter has to be had anew. While there are any, the stream waits.
+	std::unordered_set<Session*> stale_;
+	std::chrono::steady_clock::time_point stale_since_{}, renew_at_{};
+	int stale_errors_ = 0;
 
 	std::deque<Session*> asking_;
 	std::vector<Session*> asking_later_;  // asked about a table that DDL holds

@@ -39,7 +39,7 @@ void Hub::leave_idle(Session& session) noexcept
 void Hub::watch(const Session& session, const Subscription& subscription)
 {
 	Watched& watched = subscription.relation ? tables_[subscription.relation] : channels_[subscription.channel];
-	++watched.roles[session.role];
+	++watched.roles[session.role].subscriptions;
 	++counters_.subscriptions;
 }
 
@@ -50,7 +50,7 @@ void Hub::unwatch(const Session& session, const Subscription& subscription) noex
 	const auto leave = [&](auto& map, const auto& key) {
 		const auto found = map.find(key);
 		const auto role = found->second.roles.find(session.role);
-		if (--role->second == 0) found->second.roles.erase(role);
+		if (--role->second.subscriptions == 0) found->second.roles.erase(role);
 		if (found->second.roles.empty() && found->second.audiences.empty()) map.erase(found);
 	};
 	if (subscription.relation)

@@ -2,6 +2,7 @@
 // slices of a turn; all that comes behind it waits. What somebody catches up on is judged again, because his filter was not
 // there at the time. Runs in the worker, outside network callbacks but for what is said. Must not call PostgreSQL itself.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "core/hub.hpp"
@@ -15,6 +16,11 @@ constexpr int kMostErrors = 10;        // of the database, with one transaction
 constexpr uint64_t kLookAhead = 4096;  // entries
 
 bool by_filter(const Match& a, const Match& b) { return a.filter < b.filter; }
+
+bool holds(const std::vector<FilterId>& rising, FilterId filter)
+{
+	return std::binary_search(rising.begin(), rising.end(), filter);
+}
 
 }  // namespace
 
@@ -72,7 +78,8 @@ bool Hub::needs_judging(const LogEntry& entry) const
 
 void Hub::take(Incoming&& incoming)
 {
-	if (incoming_.empty() && (incoming.kind != Incoming::Kind::entry || !needs_judging(incoming.entry)))
+	const bool waits = !incoming_.empty() || !stale_.empty();
+	if (!waits && (incoming.kind != Incoming::Kind::entry || !needs_judging(incoming.entry)))
 		return let_in(std::move(incoming));
 	incoming_bytes_ += sizeof incoming + incoming.entry.body().memory();
 	incoming_.push_back(std::move(incoming));
@@ -103,27 +110,26 @@ void Hub::let_in(Incoming&& incoming)
 	}
 }
 
-// More has come than memory may hold, from a transport that cannot wait.
+// More has come than memory may hold, from a transport that cannot wait: it goes into the log as it is. Who has no filter
+// gets all of it. Who has one begins anew behind it; should it be needed to catch up on, it is judged then.
 void Hub::drop_incoming()
 {
-	LogEntry reset;
-	reset.resets.push_back(
-	    {kAllTables, "changes came faster than the subscriptions' conditions could be judged", true});
+	end_stale(code::kLimitReached, reason_for(Anew::too_fast));
 	std::deque<Incoming> all;
 	all.swap(incoming_);
 	incoming_bytes_ = 0;
 	progress_ = {};
-	// Positions go on, for what was dropped is behind the reset.
-	for (Incoming& incoming : all) {
-		if (incoming.kind != Incoming::Kind::entry) {
-			let_in(std::move(incoming));
-		} else if (incoming.entry.is_transaction()) {
-			place_ = incoming.entry.transaction.place;
-			position_ = std::move(incoming.entry.transaction.position);
-		}
-	}
-	log_.begin(place_);
-	admit(std::move(reset));
+	std::set<uint32_t> relations;
+	for (const Incoming& incoming : all)
+		if (incoming.kind == Incoming::Kind::entry && needs_judging(incoming.entry))
+			for (const Touched& touched : incoming.entry.tables)
+				relations.insert(touched.relation);
+	for (Incoming& incoming : all)
+		let_in(std::move(incoming));
+	for_each_subscription([&](Session& session, Subscription& subscription) {
+		if (subscription.filter != kNoFilter && relations.contains(subscription.relation))
+			start_anew(session, subscription, checked_shape(subscription.relation), Anew::too_fast);
+	});
 }
 
 // Judges one entry's changes from where it stopped; true when it is done.
@@ -144,12 +150,16 @@ bool Hub::judge_entry(const LogEntry& entry, Progress& progress, std::chrono::st
 		progress.offset = reader.offset();
 		for (const Verdict& verdict : verdicts.passed)
 			progress.matches.push_back({verdict.filter, verdict.before, verdict.after, at});
+		progress.unreadable.insert(progress.unreadable.end(), verdicts.unreadable.begin(), verdicts.unreadable.end());
 		failed_filters_.insert(failed_filters_.end(), verdicts.failed.begin(), verdicts.failed.end());
 		if (--until_look > 0) continue;
 		if (std::chrono::steady_clock::now() >= deadline) return false;
 		until_look = kLookAtClock;
 	}
 	std::stable_sort(progress.matches.begin(), progress.matches.end(), by_filter);
+	std::vector<FilterId>& unreadable = progress.unreadable;
+	std::sort(unreadable.begin(), unreadable.end());
+	unreadable.erase(std::unique(unreadable.begin(), unreadable.end()), unreadable.end());
 	return true;
 }
 
@@ -160,13 +170,16 @@ bool Hub::judge_incoming(std::chrono::steady_clock::time_point deadline)
 		if (first.kind == Incoming::Kind::entry && needs_judging(first.entry)) {
 			if (!judge_entry(first.entry, progress_, deadline)) return false;
 			first.entry.matches = std::move(progress_.matches);
+			first.entry.unreadable = progress_.unreadable;
 			first.entry.judged = progress_.born;
 		}
+		const std::vector<FilterId> unreadable = std::move(progress_.unreadable);
 		progress_ = {};
 		Incoming incoming = std::move(first);
 		incoming_bytes_ -= sizeof incoming + incoming.entry.body().memory();
 		incoming_.pop_front();
 		let_in(std::move(incoming));
+		if (!unreadable.empty()) start_anew_after(unreadable);
 		if (std::chrono::steady_clock::now() >= deadline) return incoming_.empty();
 	}
 	return true;
@@ -177,20 +190,22 @@ bool Hub::judge(std::chrono::steady_clock::time_point deadline)
 	release_unused();
 	if (!has_to_judge()) return false;
 	evaluator_.begin_turn();
+	bool live = !incoming_.empty();
 	try {
 		evaluator_.begin_batch();
 		// Who catches up waits for who is live, but gets some of each turn.
 		const auto now = std::chrono::steady_clock::now();
 		judge_incoming(judgements_.empty() ? deadline : now + (deadline - now) / 4 * 3);
+		live = false;
 		judge_again(deadline);
 		evaluator_.end_batch();
 	} catch (...) {
 		evaluator_.abort_batch();
 		// Tried again in the next turn, but not for ever.
-		if (++progress_.errors > kMostErrors && !incoming_.empty()) drop_incoming();
-		if (++again_.errors > kMostErrors && !judgements_.empty()) {
-			judgements_.pop_front();
-			again_ = {};
+		if (live) {
+			if (++progress_.errors > kMostErrors) drop_incoming();
+		} else if (!judgements_.empty() && ++again_.errors > kMostErrors) {
+			drop_judgement();
 		}
 		throw;
 	}
@@ -212,8 +227,17 @@ uint64_t Hub::judged_until(const Waiting& stretch) const noexcept
 	const uint64_t born_at = born(*stretch.audience);
 	const uint64_t last = std::min(until, stretch.at.entry + kLookAhead);
 	uint64_t entry = stretch.at.entry;
-	while (entry < last && (log.at(entry).judged >= born_at || log.at(entry).tables.empty()))
-		++entry;
+	const auto is_unreadable = [&](const LogEntry& one) {
+		bool is = false;
+		// What has begun goes on to its end.
+		if (!one.unreadable.empty() && (entry != stretch.at.entry || stretch.at.offset == 0))
+			stretch.audience->for_each_filter([&](uint32_t, FilterId filter) { is |= holds(one.unreadable, filter); });
+		return is;
+	};
+	for (; entry < last; ++entry) {
+		const LogEntry& one = log.at(entry);
+		if (!one.tables.empty() && (one.judged < born_at || is_unreadable(one))) break;
+	}
 	return entry;
 }
 
@@ -245,17 +269,65 @@ bool Hub::judge_again(std::chrono::steady_clock::time_point deadline)
 		first.next = std::max(first.next, log.first());
 		for (; first.next < first.until; ++first.next, again_ = {}) {
 			const LogEntry& entry = log.at(first.next);
-			if (entry.judged >= first.born || entry.tables.empty()) continue;
-			if (!judge_entry(entry, again_, deadline)) return false;
-			log.set_matches(first.next, std::move(again_.matches), again_.born);
+			if (entry.tables.empty()) continue;
+			if (entry.judged < first.born) {
+				if (!judge_entry(entry, again_, deadline)) return false;
+				log.set_matches(first.next, std::move(again_.matches), std::move(again_.unreadable), again_.born);
+			}
+			if (!entry.unreadable.empty()) start_anew_at(log, first.next, Anew::unreadable, &entry.unreadable);
 		}
-		again_ = {};
-		judgements_.pop_front();
-		for (Session* session : std::exchange(waiting_for_judge_, {}))
-			if (sessions_.contains(session)) session->link.request_write();
+		finish_judgement();
 		if (std::chrono::steady_clock::now() >= deadline) return judgements_.empty();
 	}
 	return true;
+}
+
+void Hub::finish_judgement()
+{
+	again_ = {};
+	judgements_.pop_front();
+	for (Session* session : std::exchange(waiting_for_judge_, {}))
+		if (sessions_.contains(session)) session->link.request_write();
+}
+
+// It cannot be had: whoever has come to it does without.
+void Hub::drop_judgement()
+{
+	const Judgement& first = judgements_.front();
+	const std::shared_ptr<TransactionLog> replayed = first.replayed;
+	const uint64_t next = first.next;
+	finish_judgement();
+	start_anew_at(replayed ? *replayed : log_, next, Anew::unjudged, nullptr);
+}
+
+// --- Who cannot be told --------------------------------------------------------------------------------------------
+
+// The entry is in the log now, and holds too little for those who have the filters.
+void Hub::start_anew_after(const std::vector<FilterId>& unreadable)
+{
+	for_each_subscription([&](Session& session, Subscription& subscription) {
+		if (!holds(unreadable, subscription.filter)) return;
+		start_anew(session, subscription, checked_shape(subscription.relation), Anew::unreadable);
+	});
+}
+
+// Those who catch up and have come to the entry, by one of the filters when some are given.
+void Hub::start_anew_at(const TransactionLog& log, uint64_t entry, Anew why, const std::vector<FilterId>* unreadable)
+{
+	std::vector<std::pair<Session*, std::string>> concerned;
+	for (const auto& [key, session] : sessions_) {
+		if (session->closing || session->waiting.empty()) continue;
+		const Waiting& front = session->waiting.front();
+		if (!front.audience || !front.audience->catches_up() || front.at.entry != entry) continue;
+		if (&(front.ticket ? *front.ticket->log : log_) != &log) continue;
+		bool its = false;
+		front.audience->for_each_filter(
+		    [&](uint32_t, FilterId filter) { its |= unreadable ? holds(*unreadable, filter) : filter != kNoFilter; });
+		if (its) concerned.emplace_back(session.get(), front.audience->catchup_id());
+	}
+	for (const auto& [session, id] : concerned)
+		for (Subscription& subscription : session->subscriptions)
+			if (subscription.id == id) start_anew(*session, subscription, checked_shape(subscription.relation), why);
 }
 
 // --- Filters that fail ---------------------------------------------------------------------------------------------

@@ -14,14 +14,21 @@ namespace {
 constexpr auto kReplayPatience = std::chrono::seconds(15);
 constexpr uint16_t kTooSlow = 4008;
 
+}  // namespace
+
 // The reply that starts a subscription; `shape` is null for a channel's.
-std::string started(const Subscription& subscription, const ShapePtr& shape, std::string_view position, Resumed resumed)
+std::string Hub::started(const Subscription& subscription, const ShapePtr& shape, std::string_view position,
+                         Resumed resumed)
 {
 	if (!shape) return channel_subscribed_message(subscription.id, subscription.channel, position, resumed);
 	return subscribed_message(subscription.id, *shape, subscription.columns, position, resumed);
 }
 
-}  // namespace
+// Where a subscription stands that holds nothing: who is to get rows cannot go on from there before they have come.
+std::string Hub::position_for(const Subscription& subscription) const
+{
+	return subscription.snapshot ? position_ + std::string(kUnread) : position_;
+}
 
 // --- Starting ------------------------------------------------------------------------------------------------------
 
@@ -44,8 +51,7 @@ void Hub::start(Session& session, Subscription& subscription, const ShapePtr& sh
                 const Found& found)
 {
 	if (since.empty()) {
-		const std::string unread = subscription.snapshot ? std::string(kUnread) : "";
-		reply(session, started(subscription, shape, position_ + unread, Resumed::not_asked));
+		reply(session, started(subscription, shape, position_for(subscription), Resumed::not_asked));
 		if (subscription.snapshot) begin_reading(session, subscription, shape, 0);
 		return;
 	}
@@ -64,7 +70,7 @@ void Hub::start(Session& session, Subscription& subscription, const ShapePtr& sh
 void Hub::resume_failed(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& reason)
 {
 	++counters_.resets_resume;
-	const std::string position = subscription.snapshot ? position_ + std::string(kUnread) : position_;
+	const std::string position = position_for(subscription);
 	reply(session, started(subscription, shape, position, Resumed::no));
 	reply(session, reset_message(subscription.id, reason, position));
 	if (subscription.snapshot) begin_reading(session, subscription, shape, 0);
@@ -78,7 +84,7 @@ void Hub::start_over(Session& session, const std::string& id, const std::string&
 		const auto known = shapes_.find(subscription.relation);
 		if (known == shapes_.end()) continue;
 		changed_subscriptions(session);
-		reply(session, reset_message(id, reason, position_));
+		reply(session, reset_message(id, reason, position_for(subscription)));
 		begin_reading(session, subscription, known->second.shape, 0);
 	}
 }
@@ -229,6 +235,12 @@ size_t place_of(const Session& session, const Ticket& ticket)
 	return place;
 }
 
+// What a client is told that the past could not be had for: as Hub::position_for.
+std::string begins_at(const Ticket& ticket)
+{
+	return ticket.subscription.snapshot ? ticket.live_position + std::string(kUnread) : ticket.live_position;
+}
+
 }  // namespace
 
 void Hub::replay_verified(uint64_t number)
@@ -262,10 +274,11 @@ void Hub::replay_refused(uint64_t number, const std::string& reason)
 	Session& session = *ticket->session;
 	++counters_.resets_resume;
 	const size_t place = place_of(session, *ticket);
+	const std::string position = begins_at(*ticket);
 	close_ticket(*ticket);
 	session.waiting.erase(session.waiting.begin() + static_cast<ptrdiff_t>(place));
-	insert_reply(session, place, reset_message(ticket->subscription.id, reason, ticket->live_position));
-	insert_reply(session, place, started(ticket->subscription, ticket->shape, ticket->live_position, Resumed::no));
+	insert_reply(session, place, reset_message(ticket->subscription.id, reason, position));
+	insert_reply(session, place, started(ticket->subscription, ticket->shape, position, Resumed::no));
 	start_over(session, ticket->subscription.id, reason);
 }
 
@@ -384,8 +397,8 @@ void Hub::replay_broken(const std::string& reason)
 		++counters_.resets_resume;
 		if (told && told->identity != ticket->shape->identity)
 			insert_reply(*ticket->session, next++,
-			             started(ticket->subscription, ticket->shape, ticket->live_position, Resumed::not_asked));
-		insert_reply(*ticket->session, next, reset_message(ticket->subscription.id, reason, ticket->live_position));
+			             started(ticket->subscription, ticket->shape, begins_at(*ticket), Resumed::not_asked));
+		insert_reply(*ticket->session, next, reset_message(ticket->subscription.id, reason, begins_at(*ticket)));
 		start_over(*ticket->session, ticket->subscription.id, reason);
 	}
 }

@@ -2,7 +2,6 @@
 // worker's loop, where the catalog may be asked. Must not call PostgreSQL itself.
 #include <algorithm>
 #include <functional>
-#include <set>
 
 #include "core/hub.hpp"
 #include "core/reply.hpp"
@@ -16,8 +15,7 @@ constexpr auto kAskAgain = std::chrono::milliseconds(50);
 
 Fault table_absent(const std::string& id)
 {
-	// One text for missing, untracked and unreadable tables: the answer must not tell which.
-	return {id, code::kUndefinedTable, "table does not exist, is not tracked or may not be read", "",
+	return {id, code::kUndefinedTable, kTableAbsent, "",
 	        "Track it with plank.track() and grant SELECT on it to the client's role."};
 }
 
@@ -26,8 +24,6 @@ size_t size_of(const std::variant<Request, Fault>& asked)
 	const auto* request = std::get_if<Request>(&asked);
 	return request ? request->size() : sizeof asked;
 }
-
-constexpr const char* kKeyHidden = "the role may not read the table's key";
 
 }  // namespace
 
@@ -221,9 +217,7 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 {
 	if (request.some_columns) {
 		for (const std::string& name : request.columns) {
-			const auto& columns = found.shape->columns;
-			if (std::any_of(columns.begin(), columns.end(), [&](const Column& column) { return column.name == name; }))
-				continue;
+			if (found.has_column(name)) continue;
 			const bool left_out =
 			    std::find(found.uncaptured.begin(), found.uncaptured.end(), name) != found.uncaptured.end();
 			refuse(session, {request.id, left_out ? code::kNotSupported : code::kUndefinedColumn,
@@ -233,6 +227,9 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 			return false;
 		}
 		subscription.columns = std::make_shared<const std::vector<std::string>>(request.columns);
+		subscription.chosen = true;
+	} else {
+		subscription.columns = found.readable;
 	}
 	if (request.where.empty() && !found.row_security) return true;
 	std::variant<FilterId, FilterFault> filter = evaluator_.add_filter(*session.identity, *found.shape, request.where);
@@ -244,6 +241,7 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 		return false;
 	}
 	subscription.filter = add_filter(std::get<FilterId>(filter));
+	if (!request.where.empty()) subscription.where = keep_where(subscription.filter, request.where);
 	return true;
 }
 
@@ -261,8 +259,26 @@ bool Hub::start_subscription(Session& session, const Request& request, const Tab
 	subscription.snapshot = request.snapshot;
 	if (!choose(session, request, found, subscription)) return true;
 	add_subscription(session, std::move(subscription));
+	note_readable(session.role, found);
 	start(session, session.subscriptions.back(), shape, request.since, past);
 	return true;
+}
+
+// The first of a role's subscriptions to a table says what the next look is compared with.
+void Hub::note_readable(const std::string& role, const TableAnswer& found)
+{
+	Watched& watched = tables_.at(found.shape->relation);
+	if (Watched::Role& view = watched.roles.at(role); view.subscriptions == 1) view.readable = found.readable;
+	if (!watched.checked) watched.checked = found.shape;
+}
+
+// One text for all who say the same.
+std::shared_ptr<const std::string> Hub::keep_where(FilterId filter, const std::string& where)
+{
+	if (filter == kNoFilter) return std::make_shared<const std::string>(where);
+	std::shared_ptr<const std::string>& known = filters_.at(filter).where;
+	if (!known) known = std::make_shared<const std::string>(where);
+	return *known == where ? known : std::make_shared<const std::string>(where);
 }
 
 void Hub::add_subscription(Session& session, Subscription&& subscription)
@@ -305,88 +321,6 @@ void Hub::end_subscriptions(Session& session, const std::function<bool(const Sub
 		unwatch(session, subscription);
 		reply(session, unsubscribed_message(subscription.id, code, message));
 	}
-}
-
-// What a table's or channel's subscribers with one role are to hear when it is no longer theirs.
-void Hub::end_where(const std::function<bool(const Session&, const Subscription&)>& ends, const char* code,
-                    std::string_view message)
-{
-	for (const auto& entry : sessions_) {
-		Session& session = *entry.second;
-		end_subscriptions(
-		    session, [&](const Subscription& subscription) { return ends(session, subscription); }, code, message);
-	}
-}
-
-// The table as the catalog has it now: filters are compiled anew, and a subscription to a column that is gone ends.
-void Hub::look_at_shape(const ShapePtr& shape)
-{
-	announce_shape(shape);
-	const auto watched = tables_.find(shape->relation);
-	if (watched == tables_.end()) return;
-	const ShapePtr checked = std::exchange(watched->second.checked, shape);
-	if (checked && checked->identity == shape->identity) return;
-	const auto lacks = [&](const Session&, const Subscription& subscription) {
-		if (subscription.relation != shape->relation || !subscription.columns) return false;
-		return std::any_of(subscription.columns->begin(), subscription.columns->end(), [&](const std::string& name) {
-			return std::none_of(shape->columns.begin(), shape->columns.end(),
-			                    [&](const Column& column) { return column.name == name; });
-		});
-	};
-	end_where(lacks, code::kUndefinedColumn, "a column of the subscription no longer exists or may not be read");
-	if (!evaluator_.has_filters(shape->relation)) return;
-	evaluator_.look_again(*shape);
-	LookedAgain looked;
-	while (evaluator_.look_further(std::chrono::steady_clock::time_point::max(), looked))
-		;
-	failed_filters_.insert(failed_filters_.end(), looked.failed.begin(), looked.failed.end());
-}
-
-bool Hub::look_again()
-{
-	settle();
-	std::vector<std::pair<std::string, uint32_t>> tables;
-	std::vector<std::pair<std::string, std::string>> channels;
-	for (const auto& [relation, watched] : tables_)
-		for (const auto& [role, count] : watched.roles)
-			tables.emplace_back(role, relation);
-	for (const auto& [channel, watched] : channels_)
-		for (const auto& [role, count] : watched.roles)
-			channels.emplace_back(role, channel);
-
-	bool complete = true;
-	std::map<std::pair<std::string_view, uint32_t>, Access> lost_tables;
-	for (const auto& [role, relation] : tables) {
-		const TableAnswer answer = catalog_.look_again(role, relation);
-		// Busy or failed tells nothing: the next look will.
-		complete &= answer.access != Access::busy && answer.access != Access::failed;
-		if (answer.access == Access::granted) look_at_shape(answer.shape);
-		if (answer.access == Access::absent || answer.access == Access::key_hidden)
-			lost_tables.emplace(std::pair(std::string_view(role), relation), answer.access);
-	}
-	std::set<std::pair<std::string_view, std::string_view>> lost_channels;
-	for (const auto& [role, channel] : channels)
-		if (!catalog_.may_hear(role, channel)) lost_channels.emplace(role, channel);
-
-	const auto lost = [&](Access access) {
-		return [&lost_tables, access](const Session& session, const Subscription& subscription) {
-			const auto found = lost_tables.find({session.role, subscription.relation});
-			return found != lost_tables.end() && found->second == access;
-		};
-	};
-	if (!lost_tables.empty()) {
-		end_where(lost(Access::absent), code::kUndefinedTable, table_absent("").message);
-		end_where(lost(Access::key_hidden), code::kNotSupported, kKeyHidden);
-	}
-	if (!lost_channels.empty())
-		end_where(
-		    [&](const Session& session, const Subscription& subscription) {
-			    return !subscription.relation && lost_channels.contains({session.role, subscription.channel});
-		    },
-		    code::kInsufficientPrivilege, "channel is not exposed to this role");
-	end_failed_filters();
-	settle();
-	return complete;
 }
 
 }  // namespace plank::core

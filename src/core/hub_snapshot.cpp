@@ -224,9 +224,11 @@ void Hub::read_again(Session& session, const std::string& id)
 		    session, [&](const Subscription& subscription) { return subscription.id == id; }, code::kLimitReached,
 		    "the table's rows could not be read; plank.history_size and plank.spill_size bound what may change "
 		    "meanwhile");
-	if (sent) reply(session, reset_message(id, "the table is read again", position_));
-	for (Subscription& subscription : session.subscriptions)
-		if (subscription.id == id) begin_reading(session, subscription, told, attempts);
+	for (Subscription& subscription : session.subscriptions) {
+		if (subscription.id != id) continue;
+		if (sent) reply(session, reset_message(id, "the table is read again", position_for(subscription)));
+		begin_reading(session, subscription, told, attempts);
+	}
 }
 
 // Whoever asked for a snapshot gets the rows again after a reset, which stands in the log now.
@@ -247,7 +249,7 @@ void Hub::read_again_after(const std::vector<Reset>& resets)
 			if (!shape) continue;
 			if (subscription.reading) {
 				drop_readings(*session, &subscription.id);
-				reply(*session, reset_message(subscription.id, resets.front().reason, position_));
+				reply(*session, reset_message(subscription.id, resets.front().reason, position_for(subscription)));
 			}
 			begin_reading(*session, subscription, shape, 0);
 		}

@@ -16,6 +16,10 @@
 
 namespace plank::core {
 
+// One text for missing, untracked and unreadable tables: the answer must not tell which.
+inline constexpr const char* kTableAbsent = "table does not exist, is not tracked or may not be read";
+inline constexpr const char* kKeyHidden = "the role may not read the table's key";
+
 std::string welcome_message(std::string_view session, std::string_view role);
 // `expires_at`: microseconds since 2000-01-01 UTC.
 std::string authenticated_message(std::string_view id, std::string_view role, int64_t expires_at);

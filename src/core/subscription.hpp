@@ -25,9 +25,12 @@ struct Subscription {
 	bool numbers_as_text = false;
 	bool snapshot = false;        // rows are sent first, and again after every reset
 	bool reading = false;         // ... and that is going on: what is live is not for it yet
+	bool chosen = false;          // its client named the columns; otherwise they are those that its role may read
+	bool stale = false;           // its filter has to be had anew, see hub_look.cpp
 	FilterId filter = kNoFilter;  // the subscription holds a reference
 	ColumnNames columns;
-	int64_t since = 0;  // microseconds since 2000-01-01 UTC
+	std::shared_ptr<const std::string> where;  // null: none
+	int64_t since = 0;                         // microseconds since 2000-01-01 UTC
 };
 
 // Which columns of the shape a list of names asks for, the key's always among them.

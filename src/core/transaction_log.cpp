@@ -18,7 +18,7 @@ size_t memory_of(const LogEntry& entry)
 {
 	size_t size = sizeof(LogEntry) + entry.body().memory() + entry.position.capacity() + kIndexed;
 	size += entry.tables.capacity() * sizeof(Touched) + entry.transaction.shapes.capacity() * sizeof(ShapePtr);
-	size += entry.matches.capacity() * sizeof(Match);
+	size += entry.matches.capacity() * sizeof(Match) + entry.unreadable.capacity() * sizeof(FilterId);
 	for (const std::string& channel : entry.channels)
 		size += sizeof channel + channel.capacity();
 	for (const Reset& reset : entry.resets)
@@ -47,11 +47,13 @@ LogEntry& TransactionLog::append(LogEntry&& entry)
 	return entries_.back();
 }
 
-void TransactionLog::set_matches(uint64_t number, std::vector<Match>&& matches, uint64_t judged)
+void TransactionLog::set_matches(uint64_t number, std::vector<Match>&& matches, std::vector<FilterId>&& unreadable,
+                                 uint64_t judged)
 {
 	LogEntry& entry = entries_[number - first_];
 	memory_ -= entry.memory;
 	entry.matches = std::move(matches);
+	entry.unreadable = std::move(unreadable);
 	entry.judged = judged;
 	entry.memory = memory_of(entry);
 	memory_ += entry.memory;

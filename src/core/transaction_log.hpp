@@ -50,10 +50,11 @@ struct LogEntry {
 	std::vector<Touched> tables;        // sorted by relation
 	std::vector<std::string> channels;  // that have messages here, sorted
 	std::vector<Reset> resets;
-	std::vector<Match> matches;  // by filter, then by offset: of every filter that was there by `judged`
-	uint64_t judged = 0;         // Hub::filters_born_ at the time
-	ShapePtr new_shape;          // the table's shape from here on: `subscribed` is said again
-	bool plain_notify = false;   // of another application's NOTIFY
+	std::vector<Match> matches;        // by filter, then by offset: of every filter that was there by `judged`
+	std::vector<FilterId> unreadable;  // filters that could not be judged here, rising
+	uint64_t judged = 0;               // Hub::filters_born_ at the time
+	ShapePtr new_shape;                // the table's shape from here on: `subscribed` is said again
+	bool plain_notify = false;         // of another application's NOTIFY
 	// Of the stream when the entry was made: the transaction's own, or where it stood.
 	uint64_t place = 0;
 	std::string position;
@@ -93,7 +94,8 @@ class TransactionLog {
 	std::optional<uint64_t> after_transaction(uint64_t place) const noexcept;
 	LogEntry& append(LogEntry&& entry);
 	// The entry has been judged again.
-	void set_matches(uint64_t number, std::vector<Match>&& matches, uint64_t judged);
+	void set_matches(uint64_t number, std::vector<Match>&& matches, std::vector<FilterId>&& unreadable,
+	                 uint64_t judged);
 
 	// Keeps to the limits. `needed`: the lowest entry some client still needs (end() when none does). Returns the first
 	// entry that is left; clients that need an older one are to be cut. `error` is set when a temporary file failed.

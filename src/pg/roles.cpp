@@ -11,6 +11,7 @@ extern "C" {
 #include "catalog/pg_authid.h"
 #include "catalog/pg_namespace.h"
 #include "utils/acl.h"
+#include "utils/rls.h"
 #include "utils/syscache.h"
 }
 
@@ -79,6 +80,11 @@ bool may_select_something(Oid table, Oid role)
 bool may_select_column(Oid table, AttrNumber column, Oid role)
 {
 	return call([&] { return pg_attribute_aclcheck(table, column, role, ACL_SELECT) == ACLCHECK_OK; });
+}
+
+bool has_row_security(Oid table, Oid role)
+{
+	return call([&] { return check_enable_rls(table, role, true) == RLS_ENABLED; });
 }
 
 bool is_member(Oid member, Oid role)

@@ -24,6 +24,8 @@ bool may_use_schema(Oid schema, Oid role);
 bool may_select_table(Oid table, Oid role);
 bool may_select_something(Oid table, Oid role);
 bool may_select_column(Oid table, AttrNumber column, Oid role);
+// Whether row security applies to the role there: as PostgreSQL has it, not to the owner unless it is forced.
+bool has_row_security(Oid table, Oid role);
 bool is_member(Oid member, Oid role);
 
 }  // namespace plank::pg

@@ -55,12 +55,6 @@ void look_up_capture()
 	                                 PointerGetDatum(none), ObjectIdGetDatum(schema));
 }
 
-bool changed = true;
-
-void note_relation(Datum, Oid) { changed = true; }
-
-void note_object(Datum, int, uint32) { changed = true; }
-
 // The number place of a type, PostgreSQL's side: may ereport, owns nothing.
 NumberPlace find_number_place(Oid type)
 {
@@ -225,18 +219,6 @@ Tracking read_tracking(Relation relation, Oid function)
 	}
 	tracking.notify = to_utf8(notify.c_str());
 	return tracking;
-}
-
-bool catalog_has_changed() noexcept
-{
-	static bool registered = false;
-	if (!registered) {
-		registered = true;
-		CacheRegisterRelcacheCallback(note_relation, static_cast<Datum>(0));
-		for (const int cache : {AUTHOID, AUTHMEMMEMROLE, NAMESPACEOID, TYPEOID})
-			CacheRegisterSyscacheCallback(cache, note_object, static_cast<Datum>(0));
-	}
-	return std::exchange(changed, false);
 }
 
 }  // namespace plank::pg

@@ -49,8 +49,4 @@ Tracking read_tracking(Relation relation, Oid function);
 // OID of plank.capture(), or InvalidOid while the extension is missing. Cached until pg_proc changes.
 Oid capture_function();
 
-// True when a table, role or schema has changed since the last call, as far as this process has heard: it hears at the
-// beginning of every transaction.
-bool catalog_has_changed() noexcept;
-
 }  // namespace plank::pg

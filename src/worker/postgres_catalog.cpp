@@ -124,6 +124,25 @@ static std::vector<std::string> other_columns(Relation relation, Oid role, const
 	return names;
 }
 
+// Which of the columns that leave the server the role may read; `readable` stays null when it is all of them.
+static core::Access choose_readable(Oid role, const pg::TableDescription& table, core::ColumnNames& readable)
+{
+	if (pg::may_select_table(table.relation, role)) return core::Access::granted;
+	std::vector<std::string> names;
+	std::vector<bool> may(table.columns.size());
+	for (size_t i = 0; i < may.size(); ++i) {
+		may[i] = pg::may_select_column(table.relation, table.columns[i].number, role);
+		if (may[i]) names.push_back(table.columns[i].name);
+	}
+	if (names.empty()) return core::Access::absent;
+	for (const uint32_t column : table.key)
+		if (!may[column]) return core::Access::key_hidden;
+	if (names.size() == may.size()) return core::Access::granted;
+	std::sort(names.begin(), names.end());
+	readable = std::make_shared<const std::vector<std::string>>(std::move(names));
+	return core::Access::granted;
+}
+
 void PostgresCatalog::begin()
 {
 	if (!pg::in_unit()) pg::begin_unit(kActivity);
@@ -206,15 +225,13 @@ core::TableAnswer PostgresCatalog::look(Oid role, Oid relation)
 	const pg::Tracking tracking = pg::read_tracking(opened.get(), pg::capture_function());
 	if (!tracking.tracked) return answer;
 	const pg::TableDescription description = pg::describe_table(opened.get(), tracking.columns.c_str());
-	if (!pg::may_select_table(relation, role))
-		for (const pg::ColumnDescription& column : description.columns)
-			if (!pg::may_select_column(relation, column.number, role)) return answer;
-	answer.row_security = opened.get()->rd_rel->relrowsecurity;
+	answer.access = choose_readable(role, description, answer.readable);
+	if (answer.access != core::Access::granted) return answer;
+	answer.row_security = pg::has_row_security(relation, role);
 	answer.uncaptured = other_columns(opened.get(), role, description);
 	core::ShapePtr shape = make_shape(description, tracking.notify);
 	if (shapes_.size() > 4096) shapes_.clear();
 	answer.shape = shapes_.try_emplace(shape->identity, shape).first->second;
-	answer.access = core::Access::granted;
 	return answer;
 }
 

@@ -4,12 +4,18 @@
 
 #include "worker/report.hpp"
 
+#include <algorithm>
+
 #include "pg/shared_state.hpp"
 #include "pg/unit_of_work.hpp"
 
 namespace plank::worker {
 
 namespace {
+
+constexpr size_t kLongest = 1000;  // bytes of a condition
+constexpr size_t kMostColumns = 100;
+constexpr const char* kMore = "…";
 
 // Columns escaped as COPY's text format does it.
 void add_field(std::string& out, std::string_view text)
@@ -33,6 +39,16 @@ void add_field(std::string& out, std::string_view text)
 				out += c;
 		}
 	}
+}
+
+// No more of a text than a person would read.
+void add_some(std::string& out, std::string_view text)
+{
+	if (text.size() <= kLongest) return add_field(out, text);
+	size_t length = kLongest;
+	while (length > 0 && (static_cast<unsigned char>(text[length]) & 0xc0) == 0x80)
+		--length;
+	add_field(out, std::string(text.substr(0, length)) + kMore);
 }
 
 void add_number(std::string& out, uint64_t number) { add_field(out, std::to_string(number)); }
@@ -65,6 +81,16 @@ void add_client(std::string& out, const core::Hub& hub, const core::Session& ses
 		add_field(out, events);
 		add_field(out, subscription.numbers_as_text ? "text" : "json");
 		add_field(out, std::to_string(subscription.since));
+		add_field(out, subscription.where ? "w" : "");
+		add_some(out, subscription.where ? std::string_view(*subscription.where) : std::string_view());
+		add_field(out, subscription.snapshot ? "t" : "f");
+		// Their number, then their names; none when it is all of the table's.
+		const size_t columns = subscription.columns ? subscription.columns->size() : 0;
+		const size_t shown = std::min(columns, kMostColumns);
+		add_field(out, subscription.columns ? std::to_string(shown + (shown < columns ? 1 : 0)) : "");
+		for (size_t i = 0; i < shown; ++i)
+			add_field(out, (*subscription.columns)[i]);
+		if (shown < columns) add_field(out, kMore);
 		out += '\n';
 	}
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "pg/catalog_change.hpp"
 #include "pg/encoding.hpp"
 #include "pg/notifications.hpp"
 #include "pg/process.hpp"
@@ -25,6 +26,7 @@ constexpr auto kReceiveTimeAlone = std::chrono::milliseconds(20);  // nobody is 
 constexpr auto kJudgeTime = std::chrono::milliseconds(10);
 constexpr auto kRowsTime = std::chrono::milliseconds(5);
 constexpr auto kRequestTime = std::chrono::milliseconds(10);
+constexpr auto kLookTime = std::chrono::milliseconds(10);
 constexpr auto kGoodbye = std::chrono::milliseconds(800);  // a fast shutdown takes less than 2 s
 
 }  // namespace
@@ -82,8 +84,9 @@ void Worker::turn()
 	write_log();
 	// What serve_database leaves alone while the database is not served must not keep the loop from sleeping.
 	const bool ready = web_.not_ready.empty();
-	const bool more = hub_.has_starved() || (ready && (hub_.has_to_judge() || hub_.has_requests() || more_rows_ ||
-	                                                   rows_.has_changes() || notices_.has_more()));
+	const bool more = hub_.has_starved() || hub_.has_to_look() ||
+	                  (ready && (hub_.has_to_judge() || hub_.has_requests() || more_rows_ || rows_.has_changes() ||
+	                             notices_.has_more()));
 	const auto now = Clock::now();
 	const auto to_tick = std::chrono::duration_cast<std::chrono::milliseconds>(next_tick_ - now).count();
 	// Requests that wait for a lock are asked again every 50 ms; others are answered at once below.
@@ -101,6 +104,11 @@ void Worker::turn()
 	}
 	if (receiving_) serve_database();
 	if (Clock::now() >= next_tick_) tick();
+	// Also after the extension has gone: who still watches a table hears of it as soon as the drop lets us look.
+	if (hub_.has_to_look()) {
+		hub_.look_further(Clock::now() + kLookTime);
+		catalog_.finish();
+	}
 	report_.answer(hub_);
 }
 
@@ -147,16 +155,16 @@ void Worker::tick()
 			if (!in_recovery_) pg::shared_state()->queue_usage.store(pg::notification_queue_usage());
 			choose_anonymous_role();
 		});
-	// Also after the extension has gone: who still watches a table hears of it as soon as the drop lets us look.
 	if (pg::catalog_has_changed()) {
-		look_at_tables_ = true;
+		pg::CatalogChange change;
+		pg::unit_of_work("plank: looking at the catalog", [&] { change = pg::take_catalog_change(); });
+		hub_.look_again({change.everything, {change.relations.begin(), change.relations.end()}});
 		identities_.note_catalog();
 	}
+	if (std::exchange(look_at_tables_, false)) hub_.look_again({false, {}});
+	hub_.look_at_locked();
+	// Whoever may no longer be here goes before its subscriptions do.
 	if (ready) judge_clients();
-	if (look_at_tables_) {
-		look_at_tables_ = !hub_.look_again();
-		catalog_.finish();
-	}
 	if (ready) {
 		if (Clock::now() >= next_position_) {
 			next_position_ = Clock::now() + std::chrono::milliseconds(pg::Settings::ping_interval);

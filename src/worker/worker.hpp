@@ -84,7 +84,7 @@ class Worker {
 	bool look_failed_ = false;
 	bool more_rows_ = false;        // readers have sent more than was taken
 	bool look_ = true;              // the extension or its channels may have changed
-	bool look_at_tables_ = true;    // watched tables may have changed
+	bool look_at_tables_ = true;    // watched tables and channels may have changed
 	bool may_listen_ = false;       // the port speaks what the settings want
 	bool port_in_trouble_ = false;  // said once
 	std::string tls_trouble_, proxies_trouble_;

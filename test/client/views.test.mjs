@@ -24,11 +24,11 @@ test('clients and subscriptions show who is connected and what they watch', asyn
 	delete seen[0].addr;
 	assert.deepEqual(seen[0], { database: 'app', role: 'web', session: client.welcome.session, subscriptions: 3, heard: true, told: true, recent: true, waiting_bytes: 0 });
 	const { rows } = await monitor.query(`
-		SELECT id, relation::text, channel, events, numbers FROM plank.subscriptions WHERE session = $1 ORDER BY id`, [client.welcome.session]);
+		SELECT id, relation::text, channel, events, numbers, condition, columns, snapshot FROM plank.subscriptions WHERE session = $1 ORDER BY id`, [client.welcome.session]);
 	assert.deepEqual(rows, [
-		{ id: 'marker', relation: null, channel: 'marker', events: null, numbers: rows[0].numbers },
-		{ id: 'one', relation: 'item', channel: null, events: ['insert', 'delete'], numbers: 'text' },
-		{ id: 'two', relation: null, channel: 'jobs', events: null, numbers: rows[2].numbers },
+		{ id: 'marker', relation: null, channel: 'marker', events: null, numbers: rows[0].numbers, condition: null, columns: null, snapshot: null },
+		{ id: 'one', relation: 'item', channel: null, events: ['insert', 'delete'], numbers: 'text', condition: null, columns: null, snapshot: false },
+		{ id: 'two', relation: null, channel: 'jobs', events: null, numbers: rows[2].numbers, condition: null, columns: null, snapshot: null },
 	]);
 	await client.ask({ type: 'unsubscribe', id: 'one' }, 'unsubscribed');
 	assert.equal((await monitor.query('SELECT FROM plank.subscriptions')).rowCount, 2);
@@ -106,4 +106,25 @@ test('the worker is visible in pg_stat_activity and holds no snapshot while it w
 		return seen.length === 2 && seen.every(({ state, free }) => state === 'idle' && free) && seen;
 	}, 'two idle workers');
 	assert.deepEqual(idle.map(({ datname, has_query: query }) => [datname, query]), [['app', true], ['other', true]]);
+});
+
+// Last, for the process that reads rows stays for a while.
+test('subscriptions shows conditions, columns and snapshots, long ones cut', async (t) => {
+	await cluster.sql(`
+		CREATE TABLE "a\tb" (id int PRIMARY KEY, "x\ty" int, "Größe" int, n int); SELECT plank.track('"a\tb"');
+		REVOKE SELECT ON "a\tb" FROM web; GRANT SELECT (id, "x\ty", "Größe") ON "a\tb" TO web`);
+	const client = await cluster.client(t, { marker: false });
+	const table = '"a\tb"';
+	await client.subscribed({ id: '1', table, where: '"x\ty" = 1\n or\n "Größe" = 2' });
+	await client.subscribed({ id: '2', table, columns: ['Größe'], snapshot: true });
+	await client.next('rows');
+	await client.subscribed({ id: '3', table, where: `id in (${Array.from({ length: 1000 }, (_, i) => i)})` });
+	const { rows } = await cluster.query(`
+		SELECT id, condition, columns, snapshot FROM plank.subscriptions WHERE session = $1 ORDER BY id`, [client.welcome.session]);
+	assert.deepEqual(rows.slice(0, 2), [
+		{ id: '1', condition: '"x\ty" = 1\n or\n "Größe" = 2', columns: ['Größe', 'id', 'x\ty'], snapshot: false },
+		{ id: '2', condition: null, columns: ['Größe'], snapshot: true },
+	]);
+	assert.match(rows[2].condition, /^id in \(0,1,2,.*…$/);
+	assert.ok(rows[2].condition.length < 1100);
 });

@@ -219,14 +219,6 @@ export class RawClient extends Follower {
 
 	#unsubscribed(message) {
 		const { id, code } = message;
-		const { table, where } = this.#wanted(id);
-		// Rows that were written before a column of the condition got another type cannot be judged any more: asked again.
-		if (code === '55000' && where !== undefined && this.allowance.isRecent(table)) {
-			this.copies.get(id).void('a column of the condition was altered');
-			this.#positions.set(id, null);
-			if (!this.#views.get(id).leaving) this.#subscribe(id, null);
-			return;
-		}
 		if (!this.#views.get(id)?.leaving || code !== null) throw new Finding('unsubscribed by the server', { message, asked: this.#wanted(id) });
 		this.#forget(id);
 	}

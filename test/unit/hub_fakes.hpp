@@ -22,7 +22,9 @@ class FakeCatalog final : public core::Catalog {
  public:
 	struct Table {
 		core::ShapePtr shape;
-		std::map<std::string, core::Access> access;  // by role; otherwise granted
+		std::map<std::string, core::Access> access;         // by role; otherwise granted
+		std::map<std::string, core::ColumnNames> readable;  // the same; otherwise all
+		std::set<std::string> secured;                      // roles for which row security applies
 	};
 	std::map<std::string, Table> tables;                            // by "schema.name"
 	std::set<std::pair<std::string, std::string>> hidden_channels;  // of a role
@@ -46,7 +48,8 @@ class FakeCatalog final : public core::Catalog {
 	{
 		std::vector<core::ReadableTable> tables_read;
 		for (const auto& [name, table] : tables)
-			if (answer(role, table).access == core::Access::granted) tables_read.push_back({table.shape, nullptr});
+			if (const core::TableAnswer read = answer(role, table); read.access == core::Access::granted)
+				tables_read.push_back({read.shape, read.readable});
 		return tables_read;
 	}
 	bool may_hear(const std::string& role, const std::string& channel) override
@@ -58,8 +61,15 @@ class FakeCatalog final : public core::Catalog {
 	static core::TableAnswer answer(const std::string& role, const Table& table)
 	{
 		const auto access = table.access.find(role);
-		if (access == table.access.end() || access->second == core::Access::granted)
-			return {core::Access::granted, table.shape, "", {}, {}, false};
+		if (access == table.access.end() || access->second == core::Access::granted) {
+			const auto readable = table.readable.find(role);
+			return {core::Access::granted,
+			        table.shape,
+			        "",
+			        {},
+			        readable == table.readable.end() ? nullptr : readable->second,
+			        table.secured.contains(role)};
+		}
 		return {access->second, nullptr, access->second == core::Access::failed ? "broken" : "", {}, {}, false};
 	}
 };
@@ -82,33 +92,45 @@ class FakePast final : public core::Past {
 };
 
 // Filters of the form `v=x`: the rows whose second column is the JSON text behind the equals sign. `bad` is refused,
-// `fails` fails at the first row.
+// `fails` fails at the first row. Row security has the same form, and depends on who asks.
 class FakeEvaluator final : public core::Evaluator {
  public:
 	struct Filter {
 		std::string text;
 		uint32_t relation;
 		size_t references = 0;
+		core::Identity identity = {};  // of whoever was the first to ask
+		std::string policy = {};
 		bool failed = false;
 	};
 	std::map<core::FilterId, Filter> all;
 	size_t evaluated = 0;
 	bool throws = false;  // condition and evaluate
 	bool in_callback = false;
+	std::function<std::string(const core::Identity&)> policy;  // none: no row security
+	bool locked = false;                                       // the tables, by DDL
+	std::string unreadable;                                    // the text of filters that cannot judge any row
+	size_t added = 0;
 
-	std::variant<core::FilterId, core::FilterFault> add_filter(const core::Identity&, const core::Shape& shape,
+	std::variant<core::FilterId, core::FilterFault> add_filter(const core::Identity& identity, const core::Shape& shape,
 	                                                           std::string_view where) override
 	{
+		EXPECT_FALSE(in_batch_) << "the database is in use";
+		++added;
+		if (locked) return core::FilterFault{"55P03", "55P03", "the table is locked", "", "", 0};
 		if (where == "bad") return core::FilterFault{"42601", "42601", "syntax error", "", "", 1};
+		const std::string secured = policy ? policy(identity) : "";
+		if (secured == "bad") return core::FilterFault{"0A000", "0A000", "no such policy", "", "", 0};
+		if (where.empty() && secured.empty()) return core::kNoFilter;
 		core::FilterId id = 0;
 		for (auto& [known, filter] : all) {
-			if (filter.text == where && filter.relation == shape.relation) {
+			if (filter.text == where && filter.relation == shape.relation && filter.policy == secured) {
 				++filter.references;
 				return known;
 			}
 			id = known + 1;
 		}
-		all[id] = {std::string(where), shape.relation, 1};
+		all[id] = {std::string(where), shape.relation, 1, identity, secured};
 		return id;
 	}
 	void retain(core::FilterId filter) noexcept override { ++all.at(filter).references; }
@@ -123,8 +145,23 @@ class FakeEvaluator final : public core::Evaluator {
 		if (throws) throw std::runtime_error("the database is away");
 		return all.at(filter).text;
 	}
-	void look_again(const core::Shape&) override {}
-	bool look_further(std::chrono::steady_clock::time_point, core::LookedAgain&) override { return false; }
+	void look_again(const core::Shape& shape) override { to_look_at_.insert(shape.relation); }
+	bool look_further(std::chrono::steady_clock::time_point, core::LookedAgain& found) override
+	{
+		EXPECT_FALSE(in_batch_) << "the database is in use";
+		for (auto& [id, filter] : all) {
+			if (filter.failed || !to_look_at_.contains(filter.relation)) continue;
+			const std::string secured = policy ? policy(filter.identity) : "";
+			if (secured == "bad") {
+				filter.failed = true;
+				found.failed.push_back({id, {"0A000", "0A000", "no such policy", "", "", 0}});
+			} else if (std::exchange(filter.policy, secured) != secured) {
+				found.changed.push_back(id);
+			}
+		}
+		to_look_at_.clear();
+		return false;
+	}
 	bool has_filters(uint32_t relation) const noexcept override
 	{
 		for (const auto& [id, filter] : all)
@@ -162,9 +199,16 @@ class FakeEvaluator final : public core::Evaluator {
 				verdicts.failed.push_back({id, {"22012", "22012", "division by zero", "", "", 0}});
 				continue;
 			}
-			const std::string_view wanted = std::string_view(filter.text).substr(2);
-			const core::Verdict verdict{id, change.op != core::Op::insert && before == wanted,
-			                            change.op != core::Op::remove && now == wanted};
+			if (!unreadable.empty() && filter.text == unreadable) {
+				verdicts.unreadable.push_back(id);
+				continue;
+			}
+			const auto passes = [&](std::string_view value) {
+				return (filter.text.empty() || value == filter.text.substr(2)) &&
+				       (filter.policy.empty() || value == filter.policy.substr(2));
+			};
+			const core::Verdict verdict{id, change.op != core::Op::insert && passes(before),
+			                            change.op != core::Op::remove && passes(now)};
 			if (verdict.before || verdict.after) verdicts.passed.push_back(verdict);
 		}
 	}
@@ -173,6 +217,7 @@ class FakeEvaluator final : public core::Evaluator {
 
  private:
 	bool in_batch_ = false;
+	std::set<uint32_t> to_look_at_;
 };
 
 class FakeSnapshots final : public core::RowSource {
@@ -259,6 +304,21 @@ class HubFixture : public testing::Test {
 		read(client);
 		return client;
 	}
+	// Somebody with a token: `name` is all that tells clients of one role apart.
+	Client& connect_as(const std::string& name, const std::string& role = "web")
+	{
+		Client& client = connect("");
+		auto identity = std::make_shared<core::Identity>(*core::anonymous_identity(role));
+		identity->claims = name;
+		core::append_counted(identity->key, name);
+		client.session->become(std::move(identity));
+		return client;
+	}
+	void allow(const std::string& name, std::vector<std::string> columns, const std::string& role = "web")
+	{
+		catalog.tables.at("public." + name).readable[role] =
+		    std::make_shared<const std::vector<std::string>>(std::move(columns));
+	}
 	// The table as it is from now on: with another column.
 	core::Shape add_column(const std::string& name)
 	{
@@ -270,6 +330,11 @@ class HubFixture : public testing::Test {
 		return changed;
 	}
 	void answer() { hub.process_requests(std::chrono::steady_clock::time_point::max()); }
+	void look(const core::CatalogChange& change = {})
+	{
+		hub.look_again(change);
+		hub.look_further(std::chrono::steady_clock::time_point::max());
+	}
 	void judge()
 	{
 		while (hub.judge(std::chrono::steady_clock::time_point::max())) {}

@@ -122,7 +122,7 @@ TEST_F(Hub, ANewShapeIsToldBeforeItsFirstChange)
 	body.row(Tag::insert, body.shape(changed), {"1", "", ""});
 	deliver(11, body);
 	EXPECT_EQ(read(client), "subscribed:a transaction:10 subscribed:a transaction:11");
-	hub.look_again();
+	look();
 	EXPECT_EQ(read(client), "");
 }
 
@@ -157,7 +157,7 @@ TEST_F(Hub, AShapeIsRememberedWhileSubscribersChangePlaces)
 	subscribe(first, "b", "items");
 	hub.close(*second.session);
 	const Shape changed = add_column("items");
-	hub.look_again();
+	look();
 	EXPECT_EQ(read(first), "subscribed:a unsubscribed:a subscribed:b subscribed:b");
 }
 
@@ -172,15 +172,15 @@ TEST_F(Hub, ATableThatIsGoneEndsItsSubscriptions)
 	read(web);
 	read(app);
 	catalog.tables["public.items"].access["web"] = Access::busy;
-	hub.look_again();
+	look();
 	catalog.tables["public.items"].access["web"] = Access::failed;
-	hub.look_again();
+	look();
 	EXPECT_EQ(read(web), "");
 	deliver_row(10, items);
 	catalog.tables["public.items"].access["web"] = Access::absent;
 	catalog.tables["public.others"].access["web"] = Access::key_hidden;
 	catalog.hidden_channels.insert({"web", "jobs"});
-	hub.look_again();
+	look();
 	deliver_row(11, items);
 	EXPECT_EQ(read(web), "transaction:10 unsubscribed:a:42P01 unsubscribed:b:0A000 unsubscribed:c:42501");
 	EXPECT_EQ(read(app), "transaction:10 transaction:11");

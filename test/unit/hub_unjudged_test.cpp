@@ -1,0 +1,118 @@
+// What conditions cannot judge: rows of another definition of the table, and more than there is time or a database for.
+#include "core/hub.hpp"
+
+#include <gtest/gtest.h>
+
+#include "hub_fakes.hpp"
+
+namespace plank::core {
+namespace {
+
+using test::Body;
+
+class Unjudged : public test::HubFixture {
+ protected:
+	Shape items = table(1, "items");
+
+	void insert(uint64_t xid, const std::string& v)
+	{
+		deliver_row(xid, items, v);
+		judge();
+	}
+};
+
+TEST_F(Unjudged, ARowOfAnotherDefinitionResetsThoseWhoseFilterCannotReadIt)
+{
+	Client &client = connect(), &other = connect();
+	subscribe(client, "a", "items", R"(,"where":"v=\"x\"")");
+	subscribe(other, "a", "items", R"(,"where":"v=\"y\"")");
+	read(client);
+	read(other);
+	evaluator.unreadable = "v=\"x\"";
+	insert(10, "\"y\"");
+	evaluator.unreadable.clear();
+	insert(11, "\"x\"");
+	EXPECT_EQ(read(client), "reset:a transaction:11");
+	EXPECT_EQ(read(other), "transaction:10");
+	// Who comes later over the same entry is told too.
+	Client& later = connect();
+	subscribe(later, "a", "items", R"(,"where":"v=\"x\"","since":"e-0-w")");
+	read(later);
+	judge();
+	EXPECT_EQ(read(later), "reset:a");
+	insert(12, "\"x\"");
+	EXPECT_EQ(read(later), "transaction:12");
+}
+
+TEST_F(Unjudged, WhatIsCaughtUpOnAndCannotBeReadResetsOnlyWhoCatchesUp)
+{
+	insert(10, "\"x\"");
+	insert(11, "\"x\"");
+	Client &live = connect(), &resumes = connect();
+	subscribe(live, "a", "items", R"(,"where":"v=\"x\"")");
+	subscribe(resumes, "a", "items", R"(,"where":"v=\"x\"","since":"e-10")");
+	EXPECT_EQ(read(resumes), "subscribed:a");
+	evaluator.unreadable = "v=\"x\"";
+	judge();
+	evaluator.unreadable.clear();
+	insert(12, "\"x\"");
+	EXPECT_EQ(read(resumes), "reset:a transaction:12");
+	EXPECT_EQ(read(live), "subscribed:a transaction:12");
+}
+
+TEST_F(Unjudged, WhatCannotBeJudgedAgainForWhoCatchesUpHoldsNobodyElseUp)
+{
+	insert(10, "\"x\"");
+	insert(11, "\"x\"");
+	Client &live = connect(), &resumes = connect();
+	subscribe(live, "a", "items", R"(,"where":"v=\"x\"")");
+	subscribe(resumes, "a", "items", R"(,"where":"v=\"x\"","since":"e-10")");
+	read(live);
+	read(resumes);
+	evaluator.throws = true;
+	for (int i = 0; i < 11; ++i)
+		EXPECT_THROW(judge(), std::runtime_error);
+	evaluator.throws = false;
+	insert(12, "\"x\"");
+	EXPECT_EQ(read(resumes), "reset:a transaction:12");
+	EXPECT_EQ(read(live), "transaction:12");
+}
+
+TEST_F(Unjudged, WhatIsTooMuchToJudgeLosesNobodyElseAnything)
+{
+	HubLimits small = limits();
+	small.log.memory = 4096;
+	hub.set_limits(small);
+	std::vector<std::string> notices;
+	hub.set_notice_sink([&](const std::string& channel, std::string&&) { notices.push_back(channel); });
+	Shape told = items;
+	told.notify = "told";
+	told.derive();
+	Client &filtered = connect(), &unfiltered = connect(), &hears = connect();
+	subscribe(filtered, "a", "items", R"(,"where":"v=\"x\"")");
+	subscribe(unfiltered, "a", "items");
+	subscribe_channel(hears, "a", "jobs");
+	for (Client* client : {&filtered, &unfiltered, &hears})
+		read(*client);
+	for (uint64_t xid = 10; xid < 14; ++xid) {
+		Body body;
+		const uint32_t shape = body.shape(told);
+		body.row(Tag::insert, shape, {"1", "\"x\""}).message("jobs", "1");
+		body.row(Tag::insert, shape, {"2", "\"" + std::string(2000, 's') + "\""});
+		deliver(xid, body);
+	}
+	judge();
+	EXPECT_EQ(read(hears), "transaction:10 transaction:11 transaction:12 transaction:13");
+	EXPECT_EQ(notices.size(), 8u);
+	EXPECT_EQ(read(unfiltered), "transaction:10 transaction:11 transaction:12 transaction:13");
+	EXPECT_TRUE(read(filtered).starts_with("reset:a"));
+	// What was not judged is judged for who catches up on it.
+	Client& later = connect();
+	subscribe(later, "a", "items", R"(,"where":"v=\"x\"","since":"e-10")");
+	read(later);
+	judge();
+	EXPECT_EQ(read(later), "transaction:11 transaction:12 transaction:13");
+}
+
+}  // namespace
+}  // namespace plank::core
