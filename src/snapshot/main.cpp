@@ -5,6 +5,7 @@
 #include "pg/guard.hpp"
 #include "pg/process.hpp"
 #include "pg/unit_of_work.hpp"
+#include "snapshot/client_guise.hpp"
 #include "snapshot/main.hpp"
 
 namespace plank::snapshot {
@@ -34,6 +35,7 @@ constexpr PinnedSetting kPinned[] = {
     {"lock_timeout", "0"},
     {"quote_all_identifiers", "off"},
     {"role", "none"},
+    {"row_security", "on"},
     {"search_path", "pg_catalog, pg_temp"},
     {"standard_conforming_strings", "on"},
     {"statement_timeout", "0"},
@@ -50,6 +52,7 @@ void serve(Datum argument)
 		pgstat_report_appname("plank");
 		for (const auto& [name, value] : kPinned)
 			SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+		prepare_guises();
 		pgstat_report_activity(STATE_IDLE, nullptr);
 	});
 	pg::keep_errors_in(pg::turn_memory());

@@ -112,7 +112,7 @@ void RowReader::snapshot_failed(uint64_t id, const core::SnapshotFailure& failur
 	const uint64_t number = forget(id);
 	if (!number) return;
 	// A reader that may no longer read the table is told what any other client would be.
-	const bool hidden = failure.code == "42501";
+	const bool hidden = failure.code == "42501" && failure.message != core::kRowSecurityFailed;
 	hub_->snapshot_failed(
 	    number,
 	    {"", hidden ? core::code::kUndefinedTable : failure.code,
