@@ -20,7 +20,10 @@ ClientGuise::ClientGuise(Oid role, const std::string& claims)
 	was_superuser_ = GetSessionUserIsSuperuser();
 	try {
 		pg::call([&] {
-			BeginInternalSubTransaction(nullptr);
+			if (RecoveryInProgress())
+				settings_ = NewGUCNestLevel();
+			else
+				BeginInternalSubTransaction(nullptr);
 			(void)set_config_option(kClaims, claims.c_str(), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
 			                        false);
 			SetSessionAuthorization(role, false);
@@ -39,6 +42,7 @@ void ClientGuise::leave() noexcept
 		pg::call([&] {
 			while (GetCurrentTransactionNestLevel() > level_)
 				RollbackAndReleaseCurrentSubTransaction();
+			if (settings_ > 0) AtEOXact_GUC(false, settings_);
 		});
 	} catch (pg::Error& error) {
 		error.release();

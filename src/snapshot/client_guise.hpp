@@ -8,8 +8,9 @@
 
 namespace plank::snapshot {
 
-// The role is session_user too, for what functions make of that is not seen. All settings, notifications, cursors and
-// transactional locks of the time between are rolled back with a subtransaction, on every way out.
+// The role is session_user too, for what functions make of that is not seen. All settings, notifications, messages and
+// cursors of the time between are rolled back, on every way out: with a subtransaction, but on a standby, where there can
+// be settings only, and where a conflict with recovery ends whatever process is in a subtransaction.
 class ClientGuise {
  public:
 	// `claims` in the database's encoding. In a transaction that changes nothing. Throws pg::Error.
@@ -21,7 +22,8 @@ class ClientGuise {
  private:
 	void leave() noexcept;
 
-	int level_ = 0;  // of transactions
+	int level_ = 0;     // of transactions
+	int settings_ = 0;  // their level, when they are all that is rolled back
 	Oid user_ = InvalidOid, session_user_ = InvalidOid;
 	int context_ = 0;
 	bool was_superuser_ = false;

@@ -36,7 +36,6 @@ constexpr PinnedSetting kPinned[] = {
     {"quote_all_identifiers", "off"},
     {"role", "none"},
     {"row_security", "on"},
-    {"search_path", "pg_catalog, pg_temp"},
     {"standard_conforming_strings", "on"},
     {"statement_timeout", "0"},
     {"TimeZone", "UTC"},
@@ -52,6 +51,8 @@ void serve(Datum argument)
 		pgstat_report_appname("plank");
 		for (const auto& [name, value] : kPinned)
 			SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+		// The database's own is kept, for what policies call.
+		SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
 		prepare_guises();
 		pgstat_report_activity(STATE_IDLE, nullptr);
 	});

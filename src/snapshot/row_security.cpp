@@ -11,6 +11,8 @@ namespace {
 
 List*& barriers_of(Query* query) { return linitial_node(RangeTblEntry, query->rtable)->securityQuals; }
 
+bool is_session_user(Oid function, void*) { return function == F_SESSION_USER; }
+
 // What clients of the live stream do not have, so that what follows the snapshot would not fit it.
 // `depth`: of queries inside the policy.
 bool refuse_unfit(Node* node, int* depth)
@@ -23,7 +25,8 @@ bool refuse_unfit(Node* node, int* depth)
 			                errmsg("the table's row security uses system columns, which changes do not have")));
 		return false;
 	}
-	if (IsA(node, SQLValueFunction) && reinterpret_cast<SQLValueFunction*>(node)->op == SVFOP_SESSION_USER)
+	if ((IsA(node, SQLValueFunction) && reinterpret_cast<SQLValueFunction*>(node)->op == SVFOP_SESSION_USER) ||
+	    check_functions_in_node(node, is_session_user, nullptr))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 		                errmsg("the table's row security uses session_user, which clients do not have"),
 		                errhint("Use current_user: it is the client's role.")));
@@ -85,7 +88,13 @@ RowSecurity::RowSecurity(Relation relation) : relation_(relation)
 Query* RowSecurity::rewrite(Query* query)
 {
 	const int own = list_length(barriers_of(query));
-	Query* const rewritten = pg::call([&] { return linitial_node(Query, pg_rewrite_query(query)); });
+	Query* const rewritten = pg::call([&] {
+		// Functions that policies call find what they would in a session of the database. Nothing else is parsed any more.
+		if (applies_)
+			(void)set_config_option("search_path", GetConfigOptionResetString("search_path"), PGC_USERSET,
+			                        PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+		return linitial_node(Query, pg_rewrite_query(query));
+	});
 	if (!applies_) return rewritten;
 	// The rewriter has put the policies in front of what the query had.
 	List* const policies = pg::call([&] {

@@ -14,6 +14,7 @@ GRANT USAGE ON SCHEMA roles TO PUBLIC;
 GRANT CREATE ON SCHEMA roles TO regress_owner;
 SET search_path = roles;
 ALTER DATABASE regression SET row_security = off;
+ALTER DATABASE regression SET search_path = roles;
 ALTER DATABASE regression SET "request.jwt.claims" = '{"sub": "mallory"}';
 SELECT plank_test.snapshot_limit(1);
 CREATE FUNCTION rows(relation regclass, role text, claims text DEFAULT '{}', condition text DEFAULT '', columns text[] DEFAULT '{id}')
@@ -73,6 +74,20 @@ REVOKE regress_owner FROM regress_lead;
 DROP POLICY everything ON notes;
 DROP POLICY open ON notes;
 DROP POLICY named ON notes;
+
+-- Functions find what they would in a session of the database, and print it no other way.
+CREATE TABLE named (id regclass, v int);
+INSERT INTO named VALUES ('notes', 1), ('named', 2);
+GRANT SELECT ON named TO regress_web;
+SELECT plank.track('named');
+ALTER TABLE named ENABLE ROW LEVEL SECURITY;
+CREATE FUNCTION finds(v int) RETURNS bool LANGUAGE plpgsql STABLE AS
+	$$ BEGIN RETURN current_setting('search_path') = 'roles' AND EXISTS (SELECT FROM named) AND uid() = 'a' AND v = 1; END $$;
+CREATE POLICY finding ON named USING (v = 2);
+SELECT rows('named', 'regress_web', '{"sub":"a"}', 'v = 2');
+CREATE FUNCTION finds_itself(v int) RETURNS bool LANGUAGE plpgsql STABLE SECURITY DEFINER AS 'BEGIN RETURN finds(v); END';
+ALTER POLICY finding ON named USING (finds_itself(v));
+SELECT rows('named', 'regress_web', '{"sub":"a"}', 'v < 3');
 
 -- Another table decides, which itself has row security.
 CREATE TABLE members (team int, name text);
