@@ -155,11 +155,11 @@ for (const guarded of all) {
 			CREATE POLICY self ON team_member USING (name = auth.uid()); INSERT INTO team_member VALUES (1, 'alice'), (2, 'bob')`);
 		await table(guarded, 'task', 'id int PRIMARY KEY, team int, word text', 'USING (EXISTS (SELECT FROM team_member m WHERE m.team = task.team))');
 		const [a, b] = [await guarded.mirror(t, alice, { table: 'task' }, 'secret'), await guarded.mirror(t, bob, { table: 'task' })];
-		await sql(`INSERT INTO task VALUES (1, 1, 'x'), (2, 2, 'secret'), (3, 3, 'secret')`);
+		await sql(`INSERT INTO task VALUES (1, 1, 'x'), (2, 2, 'secret'), (3, 3, 'third')`);
 		await a.equals('SELECT * FROM task');
 		await b.equals('SELECT * FROM task');
 		assert.deepEqual([a.rows.size, b.rows.size], [1, 1]);
-		await sql(`UPDATE task SET team = 2, word = 'secret' WHERE id = 1; UPDATE task SET team = 1, word = 'y' WHERE id = 2; UPDATE task SET word = 'secret' WHERE id = 3`);
+		await sql(`UPDATE task SET team = 2, word = 'secret' WHERE id = 1; UPDATE task SET team = 1, word = 'y' WHERE id = 2; UPDATE task SET word = 'still third' WHERE id = 3`);
 		await a.equals('SELECT * FROM task');
 		await b.equals('SELECT * FROM task');
 		// What is granted shows with the next change of the row, and what is taken away.

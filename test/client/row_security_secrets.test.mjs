@@ -10,7 +10,7 @@ const all = await start(`
 	CREATE ROLE member; CREATE ROLE lead;
 	ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO member, lead;
 	CREATE FUNCTION uid() RETURNS text LANGUAGE sql STABLE AS $$ SELECT current_setting('request.jwt.claims', true)::jsonb ->> 'sub' $$`,
-{ 'plank.max_snapshots': 1, 'plank.snapshot_timeout': '500ms', 'plank.policy_timeout': '100ms' });
+{ 'plank.max_snapshots': 1, 'plank.snapshot_timeout': '2s', 'plank.policy_timeout': '250ms' });
 const alice = { role: 'member', sub: 'alice' };
 const bob = { role: 'member', sub: 'bob' };
 
