@@ -53,6 +53,8 @@ struct SnapshotHeader {
 // What a client is told when a policy fails: the error's own words may quote rows that are hidden from it.
 constexpr const char* kRowSecurityFailed = "the row security policy of the table failed";
 
+constexpr const char* kRowsTookTooLong = "finding the table's rows took longer than plank.snapshot_timeout allows";
+
 struct SnapshotFailure {
 	std::string code;             // SQLSTATE
 	std::string message, detail;  // UTF-8

@@ -2,6 +2,7 @@
 #include "snapshot/patience.hpp"
 
 #include "pg/guard.hpp"
+#include "pg/reader_link.hpp"
 
 namespace plank::snapshot {
 
@@ -45,11 +46,9 @@ void Patience::tick()
 	}
 	if (++ticks_ < kTicks) return;
 	run_out_ = 1;
+	if (ticks_ >= kMostTicks) return pg::ReaderEnd::end_stuck();
 	InterruptPending = true;
-	if (ticks_ < kMostTicks)
-		QueryCancelPending = true;
-	else
-		ProcDiePending = true;
+	QueryCancelPending = true;
 }
 
 }  // namespace plank::snapshot

@@ -176,8 +176,7 @@ void TableReading::run(Answers& answers)
 		const bool cancelled = error.sqlstate() == ERRCODE_QUERY_CANCELED;
 		if (cancelled && Patience::has_run_out()) {
 			error.release();
-			pg::raise(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-			          "finding the table's rows took longer than plank.snapshot_timeout allows");
+			pg::raise(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, core::kRowsTookTooLong);
 		}
 		// What has been cancelled is begun again, or nobody waits for it; then there is nobody to be told.
 		if (!cancelled && !answers.is_unwanted()) security.cover(error);

@@ -230,7 +230,8 @@ void SnapshotPool::lose(std::unique_ptr<Reader> reader, core::SnapshotHandler& h
 	}
 	if (!reader->busy || reader->cancelled) return;
 	const uint64_t id = reader->request.id;
-	const core::SnapshotFailure failure = std::move(reader->failure);
+	core::SnapshotFailure failure = std::move(reader->failure);
+	if (reader->link->was_stuck()) failure = {"53400", core::kRowsTookTooLong, "", false};
 	reader.reset();
 	handler.snapshot_failed(id, failure);
 }
