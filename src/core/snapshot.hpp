@@ -50,6 +50,11 @@ struct SnapshotHeader {
 	static std::optional<SnapshotHeader> decode(std::string_view bytes);
 };
 
+// What a client is told when a policy fails: the error's own words may quote rows that are hidden from it.
+constexpr const char* kRowSecurityFailed = "the row security policy of the table failed";
+
+constexpr const char* kRowsTookTooLong = "finding the table's rows took longer than plank.snapshot_timeout allows";
+
 struct SnapshotFailure {
 	std::string code;             // SQLSTATE
 	std::string message, detail;  // UTF-8
@@ -87,7 +92,8 @@ class Snapshots {
 };
 
 // A message of a reading process: its kind, then an encoded header or failure, or the number of rows and the rows.
-enum class SnapshotMessage : char { header = 'H', rows = 'R', done = 'D', failed = 'F', cancelled = 'C' };
+// `spent` comes before the last one of a request: the process is not to be used again.
+enum class SnapshotMessage : char { header = 'H', rows = 'R', spent = 'S', done = 'D', failed = 'F', cancelled = 'C' };
 constexpr size_t kRowsHead = 1 + sizeof(uint32_t);  // in front of rows: kind and number, as memory has it
 
 }  // namespace plank::core

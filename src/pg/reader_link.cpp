@@ -18,6 +18,7 @@ struct ReaderSegment {
 	std::atomic<int> pid;             // of the reading process, while it is attached
 	std::atomic<bool> served;         // it has connected to the database
 	std::atomic<uint32_t> cancelled;  // number of the request last given up
+	std::atomic<bool> stuck;          // the process ends because a request will not
 };
 
 namespace {
@@ -173,6 +174,8 @@ void ReaderHandle::cancel(uint32_t n) noexcept
 
 bool ReaderHandle::has_served() const noexcept { return segment_->served.load(); }
 
+bool ReaderHandle::was_stuck() const noexcept { return segment_->stuck.load(); }
+
 int ReaderHandle::pid() const noexcept { return segment_->pid.load(); }
 
 bool a_reader_has_crashed() noexcept
@@ -243,6 +246,13 @@ bool ReaderEnd::wait_to_receive(const char*& bytes, Size& length)
 		WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	}
+}
+
+void ReaderEnd::end_stuck() noexcept
+{
+	my_segment->stuck.store(true);
+	InterruptPending = true;
+	ProcDiePending = true;
 }
 
 bool ReaderEnd::is_cancelled() const noexcept { return segment_->cancelled.load() == number_; }

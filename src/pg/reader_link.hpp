@@ -36,6 +36,8 @@ class ReaderHandle {
 	void cancel(uint32_t n) noexcept;
 	// Whether the process has ever been ready.
 	bool has_served() const noexcept;
+	// Whether it has gone by end_stuck.
+	bool was_stuck() const noexcept;
 	int pid() const noexcept;  // 0 when there is none
 
  private:
@@ -63,6 +65,9 @@ class ReaderEnd {
 	bool receive(const char*& bytes, Size& length);
 	// The number of the request that `receive` gave, and whether the worker has given it up.
 	bool is_cancelled() const noexcept;
+	// Ends this process at the next look for interrupts: its request does not end by being cancelled, and would not in
+	// another process. Async-signal-safe.
+	static void end_stuck() noexcept;
 	// Waits until the answer has a place in the queue. An error in here leaves the answer half sent: what it consists of
 	// must stay, and `finish` must be called before the next. False when the worker has gone.
 	bool send(const char* bytes, Size length);

@@ -33,6 +33,7 @@ int Settings::policy_timeout = 100;
 int Settings::port = 8432;
 int Settings::send_buffer = 4 * 1024;
 int Settings::send_timeout = 10000;
+int Settings::snapshot_timeout = 60000;
 int Settings::spill_size = 1024 * 1024;
 char* Settings::ssl_cert_file = nullptr;
 char* Settings::ssl_key_file = nullptr;
@@ -137,6 +138,10 @@ void define_settings()
 	DefineCustomIntVariable(
 	    "plank.send_timeout", "Time after which a client that takes no byte of more than plank.send_buffer is closed.",
 	    nullptr, &Settings::send_timeout, 10000, 100, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable("plank.snapshot_timeout",
+	                        "Time that the reading of a table's rows may take to find the next of them.",
+	                        "Waiting for the client does not count. 0: no limit.", &Settings::snapshot_timeout, 60000,
+	                        0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, nullptr, nullptr, nullptr);
 	DefineCustomIntVariable(
 	    "plank.spill_size", "Most temporary disk space a worker uses for transactions that slow clients still need.",
 	    nullptr, &Settings::spill_size, 1024 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, nullptr, nullptr, nullptr);

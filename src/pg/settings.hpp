@@ -25,9 +25,10 @@ struct Settings {
 	static int ping_interval;   // ms
 	static int policy_timeout;  // ms
 	static int port;
-	static int send_buffer;   // kB
-	static int send_timeout;  // ms
-	static int spill_size;    // kB
+	static int send_buffer;       // kB
+	static int send_timeout;      // ms
+	static int snapshot_timeout;  // ms
+	static int spill_size;        // kB
 	static char* ssl_cert_file;
 	static char* ssl_key_file;
 	static int subscribe_rate;  // a second and connection

@@ -49,7 +49,7 @@ void abort_unit() noexcept
 	open = false;
 	try {
 		call([] {
-			AbortCurrentTransaction();
+			AbortOutOfAnyTransaction();
 			MemoryContextSwitchTo(turn_memory());
 			pgstat_report_activity(STATE_IDLE, nullptr);
 		});

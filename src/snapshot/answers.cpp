@@ -1,6 +1,8 @@
 // Batches of rows and the messages around them. Runs in the process that reads.
 #include "snapshot/answers.hpp"
 
+#include "snapshot/patience.hpp"
+
 namespace plank::snapshot {
 
 namespace {
@@ -23,12 +25,15 @@ void Answers::begin(core::SnapshotMessage kind)
 
 void Answers::send_buffer()
 {
+	Patience::note_wait(true);
 	if (!worker_.send(buffer_.data, static_cast<Size>(buffer_.len))) unwanted_ = true;
+	Patience::note_wait(false);
 	if (unwanted_) ereport(ERROR, (errcode(ERRCODE_CONNECTION_DOES_NOT_EXIST), errmsg("plank worker has gone")));
 }
 
 StringInfo Answers::begin_row()
 {
+	Patience::note_row();
 	if (rows_ == 0) {
 		begin(core::SnapshotMessage::rows);
 		appendBinaryStringInfo(&buffer_, reinterpret_cast<const char*>(&rows_), sizeof rows_);

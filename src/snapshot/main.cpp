@@ -5,6 +5,7 @@
 #include "pg/guard.hpp"
 #include "pg/process.hpp"
 #include "pg/unit_of_work.hpp"
+#include "snapshot/client_guise.hpp"
 #include "snapshot/main.hpp"
 
 namespace plank::snapshot {
@@ -34,7 +35,7 @@ constexpr PinnedSetting kPinned[] = {
     {"lock_timeout", "0"},
     {"quote_all_identifiers", "off"},
     {"role", "none"},
-    {"search_path", "pg_catalog, pg_temp"},
+    {"row_security", "on"},
     {"standard_conforming_strings", "on"},
     {"statement_timeout", "0"},
     {"TimeZone", "UTC"},
@@ -50,6 +51,9 @@ void serve(Datum argument)
 		pgstat_report_appname("plank");
 		for (const auto& [name, value] : kPinned)
 			SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+		// The database's own is kept, for what policies call.
+		SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
+		prepare_guises();
 		pgstat_report_activity(STATE_IDLE, nullptr);
 	});
 	pg::keep_errors_in(pg::turn_memory());

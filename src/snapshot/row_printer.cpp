@@ -4,6 +4,8 @@
 
 #include "snapshot/row_printer.hpp"
 
+#include "backend/output_settings.hpp"
+
 namespace plank::snapshot {
 
 namespace {
@@ -38,6 +40,8 @@ bool print_row(TupleTableSlot* slot, DestReceiver* self)
 {
 	auto& printer = *reinterpret_cast<RowPrinter*>(self);
 	slot_getallattrs(slot);
+	// A function may have set others, for the query's time.
+	backend::pin_output_settings();
 	const MemoryContext caller = MemoryContextSwitchTo(printer.row_memory);
 	const StringInfo out = printer.answers->begin_row();
 	appendStringInfoChar(out, '{');

@@ -9,28 +9,12 @@
 #include "pg/guard.hpp"
 #include "pg/roles.hpp"
 #include "pg/unit_of_work.hpp"
+#include "snapshot/client_guise.hpp"
 #include "snapshot/table_reading.hpp"
 
 namespace plank::snapshot {
 
 namespace {
-
-// The current user for a while: whatever functions run, they run as the client's role and can change nothing.
-class AsRole {
- public:
-	explicit AsRole(Oid role) noexcept
-	{
-		GetUserIdAndSecContext(&user_, &context_);
-		SetUserIdAndSecContext(role, context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
-	}
-	~AsRole() { SetUserIdAndSecContext(user_, context_); }
-	AsRole(const AsRole&) = delete;
-	AsRole& operator=(const AsRole&) = delete;
-
- private:
-	Oid user_;
-	int context_;
-};
 
 // The table, locked as for SELECT; the lock goes with the transaction.
 class LockedTable {
@@ -63,9 +47,6 @@ class LockedTable {
 		if (relation->rd_rel->relkind != RELKIND_RELATION && relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 			ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 			                errmsg("\"%s\" is not a table", RelationGetRelationName(relation))));
-		if (relation->rd_rel->relrowsecurity)
-			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			                errmsg("table \"%s\" has row security", RelationGetRelationName(relation))));
 		// The partitions too, so that nothing is waited for once the snapshot is taken.
 		if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE) {
 			ListCell* cell;
@@ -136,13 +117,14 @@ void read(const core::SnapshotRequest& request, Answers& answers)
 	begin_transaction();
 	{
 		const Oid role = role_of(request);
+		const std::string claims = pg::from_utf8(request.claims);
 		const LockedTable table(request.relation);
 		take_snapshot();
 		TableReading reading(table.get(), request);
 		const core::SnapshotHeader seen{visibility_of(*GetActiveSnapshot()), wal_end(), reading.shape()};
 		const std::string header = seen.encode();
 		pg::call([&] { answers.send(core::SnapshotMessage::header, header); });
-		const AsRole as_role(role);
+		const ClientGuise guise(role, claims);
 		reading.run(answers);
 	}
 	// Before the last rows, which may have to wait for the worker, are sent.
@@ -202,7 +184,9 @@ void Server::answer(std::string_view bytes)
 	if (worker_.is_cancelled()) pg::raise(ERRCODE_QUERY_CANCELED, "the request has been cancelled");
 	read(*request, answers_);
 	pg::call([&] {
+		const bool spent = !forget_client();
 		answers_.send_rows();
+		if (spent) answers_.send(core::SnapshotMessage::spent, {});
 		answers_.send(core::SnapshotMessage::done, {});
 	});
 }
@@ -215,7 +199,9 @@ void Server::fail(const core::SnapshotFailure& failure)
 	try {
 		pg::call([&] {
 			HOLD_CANCEL_INTERRUPTS();
+			const bool spent = !forget_client();
 			answers_.recover();
+			if (spent && !answers_.is_unwanted()) answers_.send(core::SnapshotMessage::spent, {});
 			if (!answers_.is_unwanted())
 				answers_.send(cancelled ? core::SnapshotMessage::cancelled : core::SnapshotMessage::failed, content);
 			RESUME_CANCEL_INTERRUPTS();

@@ -1,5 +1,6 @@
 // Makes the query for a table's rows from trees: the condition has been parsed as one expression over the table's columns
-// and nothing else, and what plank.track was told needs no privileges on the columns that it looks at.
+// and nothing else, and what plank.track was told needs no privileges on the columns that it looks at. Row security comes
+// from PostgreSQL's own rewriter, in front of both.
 #include "core/capture_arguments.hpp"
 
 #include "snapshot/table_reading.hpp"
@@ -12,7 +13,10 @@
 #include "backend/tracking.hpp"
 #include "pg/encoding.hpp"
 #include "pg/guard.hpp"
+#include "pg/settings.hpp"
+#include "snapshot/patience.hpp"
 #include "snapshot/row_printer.hpp"
+#include "snapshot/row_security.hpp"
 
 namespace plank::snapshot {
 
@@ -63,11 +67,13 @@ char* describe_query(Relation relation, const PlainColumn* columns, size_t count
 Query* make_query(Relation relation, const PlainColumn* columns, size_t count, const char* condition)
 {
 	ParseState* const state = make_parsestate(nullptr);
-	(void)addRangeTableEntryForRelation(state, relation, AccessShareLock, nullptr, is_read_whole(relation), true);
-	auto* const entry = linitial_node(RangeTblEntry, state->p_rtable);
-	entry->requiredPerms = ACL_SELECT;
+	ParseNamespaceItem* const item =
+	    addRangeTableEntryForRelation(state, relation, AccessShareLock, nullptr, is_read_whole(relation), true);
+	RangeTblEntry* const entry = item->p_rte;
 
 	Query* const query = makeNode(Query);
+	pg::Privileges* const privileges = pg::privileges_of(item, query, state);
+	privileges->requiredPerms = ACL_SELECT;
 	query->commandType = CMD_SELECT;
 	query->canSetTag = true;
 	query->rtable = state->p_rtable;
@@ -78,8 +84,8 @@ Query* make_query(Relation relation, const PlainColumn* columns, size_t count, c
 		query->targetList =
 		    lappend(query->targetList, makeTargetEntry(reinterpret_cast<Expr*>(var), static_cast<AttrNumber>(i + 1),
 		                                               pstrdup(NameStr(attribute->attname)), false));
-		entry->selectedCols =
-		    bms_add_member(entry->selectedCols, attribute->attnum - FirstLowInvalidHeapAttributeNumber);
+		privileges->selectedCols =
+		    bms_add_member(privileges->selectedCols, attribute->attnum - FirstLowInvalidHeapAttributeNumber);
 	}
 
 	// A barrier as row security has it: the client's condition must not see, by an error or its time, the rows that are
@@ -89,7 +95,7 @@ Query* make_query(Relation relation, const PlainColumn* columns, size_t count, c
 	if (*condition) {
 		where = backend::parse_filter(relation, condition);
 		// Whoever asks for rows by a column must be allowed to read it.
-		pull_varattnos(where, 1, &entry->selectedCols);
+		pull_varattnos(where, 1, &privileges->selectedCols);
 	}
 	RangeTblRef* const from = makeNode(RangeTblRef);
 	from->rtindex = 1;
@@ -99,13 +105,12 @@ Query* make_query(Relation relation, const PlainColumn* columns, size_t count, c
 }
 
 // May plan an index scan; never a parallel one, whose workers would wait with it for a slow client.
-void execute(Query* query, const char* text, DestReceiver* rows)
+void execute(Query* rewritten, const char* text, DestReceiver* rows)
 {
-	Query* const rewritten = linitial_node(Query, pg_rewrite_query(query));
 	PlannedStmt* const plan = pg_plan_query(rewritten, text, 0, nullptr);
 	QueryDesc* const run = CreateQueryDesc(plan, text, GetActiveSnapshot(), InvalidSnapshot, rows, nullptr, nullptr, 0);
 	ExecutorStart(run, 0);
-	ExecutorRun(run, ForwardScanDirection, 0, true);
+	pg::run_whole(run);
 	ExecutorFinish(run);
 	ExecutorEnd(run);
 	FreeQueryDesc(run);
@@ -147,18 +152,36 @@ void TableReading::run(Answers& answers)
 		plain.push_back({description_.columns[column].number, description_.columns[column].type_oid});
 		members.push_back((members.empty() ? "" : ",") + shape_->member[column]);
 	}
+	const char* text = nullptr;
+	Query* query = nullptr;
+	DestReceiver* rows = nullptr;
 	pg::call([&] {
-		const char* const text = describe_query(relation_, plain.data(), plain.size(), condition.c_str());
+		text = describe_query(relation_, plain.data(), plain.size(), condition.c_str());
 		pgstat_report_activity(STATE_RUNNING, text);
-		Query* const query = make_query(relation_, plain.data(), plain.size(), condition.c_str());
+		query = make_query(relation_, plain.data(), plain.size(), condition.c_str());
+		pg::check_privileges(query);
 		auto* const printed = static_cast<PrintedColumn*>(palloc0(sizeof(PrintedColumn) * (plain.size() + 1)));
 		for (size_t i = 0; i < plain.size(); ++i)
 			printed[i] = {members[i].data(), static_cast<int>(members[i].size()),
 			              backend::resolve_value_output(plain[i].type, CurrentMemoryContext),
 			              shape_->columns[columns[i]].numbers};
-		execute(query, text,
-		        make_row_printer(answers, printed, static_cast<int>(plain.size()), request_.numbers_as_text));
+		rows = make_row_printer(answers, printed, static_cast<int>(plain.size()), request_.numbers_as_text);
 	});
+	RowSecurity security(relation_);
+	const Patience patience(pg::Settings::snapshot_timeout);
+	try {
+		Query* const rewritten = security.rewrite(query);
+		pg::call([&] { execute(rewritten, text, rows); });
+	} catch (pg::Error& error) {
+		const bool cancelled = error.sqlstate() == ERRCODE_QUERY_CANCELED;
+		if (cancelled && Patience::has_run_out()) {
+			error.release();
+			pg::raise(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, core::kRowsTookTooLong);
+		}
+		// What has been cancelled is begun again, or nobody waits for it; then there is nobody to be told.
+		if (!cancelled && !answers.is_unwanted()) security.cover(error);
+		throw;
+	}
 }
 
 }  // namespace plank::snapshot

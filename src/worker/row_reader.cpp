@@ -8,6 +8,9 @@ namespace plank::worker {
 namespace {
 
 constexpr auto kFenceAgain = std::chrono::milliseconds(500);
+// Privileges have changed since the hub looked. It looks again within a second, and knows better what becomes of the
+// subscription: it may go on with other columns.
+constexpr auto kHubLooks = std::chrono::milliseconds(1500);
 
 }  // namespace
 
@@ -80,6 +83,7 @@ bool RowReader::poll(SnapshotPool::Clock::time_point deadline)
 	}
 	const bool more = pool_.poll(*this, deadline);
 	ask_for_fences();
+	tell_denied();
 	return more;
 }
 
@@ -112,12 +116,25 @@ void RowReader::snapshot_failed(uint64_t id, const core::SnapshotFailure& failur
 	const uint64_t number = forget(id);
 	if (!number) return;
 	// A reader that may no longer read the table is told what any other client would be.
-	const bool hidden = failure.code == "42501";
-	hub_->snapshot_failed(
-	    number,
-	    {"", hidden ? core::code::kUndefinedTable : failure.code,
-	     hidden ? "table does not exist, is not tracked or may not be read" : failure.message, failure.detail, ""},
-	    failure.retry);
+	if (failure.code == "42501" && failure.message != core::kRowSecurityFailed) {
+		denied_.push_back({number, SnapshotPool::Clock::now() + kHubLooks});
+		return;
+	}
+	hub_->snapshot_failed(number, {"", failure.code, failure.message, failure.detail, ""}, failure.retry);
+}
+
+// Of readings that the hub has given up meanwhile it does not want to hear.
+void RowReader::tell_denied()
+{
+	const auto now = SnapshotPool::Clock::now();
+	while (!denied_.empty() && denied_.front().at <= now) {
+		const uint64_t number = denied_.front().number;
+		denied_.pop_front();
+		hub_->snapshot_failed(
+		    number,
+		    {"", core::code::kUndefinedTable, "table does not exist, is not tracked or may not be read", "", ""},
+		    false);
+	}
 }
 
 }  // namespace plank::worker

@@ -7,6 +7,7 @@
 #include "core/row_source.hpp"
 #include "core/snapshot.hpp"
 
+#include <deque>
 #include <unordered_map>
 
 #include "worker/receiver.hpp"
@@ -41,6 +42,7 @@ class RowReader final : public core::RowSource, private core::SnapshotHandler {
 	void snapshot_failed(uint64_t id, const core::SnapshotFailure& failure) override;
 	uint64_t forget(uint64_t id) noexcept;
 	void ask_for_fences();
+	void tell_denied();
 
 	Receiver& receiver_;
 	core::Hub* hub_ = nullptr;
@@ -53,6 +55,11 @@ class RowReader final : public core::RowSource, private core::SnapshotHandler {
 	};
 	std::vector<Fence> fences_;  // that the transport has not been asked for yet
 	SnapshotPool::Clock::time_point next_fence_{};
+	struct Denied {
+		uint64_t number;
+		SnapshotPool::Clock::time_point at;
+	};
+	std::deque<Denied> denied_;  // readings for want of privileges, until the hub may be told
 };
 
 }  // namespace plank::worker

@@ -93,6 +93,8 @@ bool SnapshotPool::poll(core::SnapshotHandler& handler, Clock::time_point deadli
 	}
 	// Another one is the first to be heard the next time.
 	if (readers_.size() > 1) std::rotate(readers_.begin(), readers_.begin() + 1, readers_.end());
+	// One that is not used again makes room at once.
+	end_idle(Clock::now());
 	hand_out(Clock::now());
 	return more;
 }
@@ -199,6 +201,9 @@ void SnapshotPool::answer(Reader& reader, std::string_view message, core::Snapsh
 			handler.snapshot_rows(id, message.substr(core::kRowsHead), count);
 			break;
 		}
+		case core::SnapshotMessage::spent:
+			reader.worn_out = true;
+			break;
 		case core::SnapshotMessage::done:
 			reader.become_idle();
 			if (wanted) handler.snapshot_done(id);
@@ -225,7 +230,8 @@ void SnapshotPool::lose(std::unique_ptr<Reader> reader, core::SnapshotHandler& h
 	}
 	if (!reader->busy || reader->cancelled) return;
 	const uint64_t id = reader->request.id;
-	const core::SnapshotFailure failure = std::move(reader->failure);
+	core::SnapshotFailure failure = std::move(reader->failure);
+	if (reader->link->was_stuck()) failure = {"53400", core::kRowsTookTooLong, "", false};
 	reader.reset();
 	handler.snapshot_failed(id, failure);
 }

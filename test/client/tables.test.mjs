@@ -184,20 +184,6 @@ test('a role that may read all the columns that leave the server may subscribe',
 	assert.deepEqual(client.shape.columns.map(({ name }) => name), ['id', 'shown']);
 });
 
-test('tables with row security are refused with 0A000, also when it is enabled later', async (t) => {
-	const client = await watched(t, `
-		CREATE TABLE secured (id int PRIMARY KEY); ALTER TABLE secured ENABLE ROW LEVEL SECURITY; SELECT plank.track('secured');
-		CREATE TABLE later_secured (id int PRIMARY KEY); SELECT plank.track('later_secured')`, 'later_secured');
-	const { code, message } = await client.ask({ type: 'subscribe', id: 'b', table: 'secured' }, 'error');
-	assert.equal(code, '0A000');
-	assert.match(message, /row security/);
-	await cluster.sql('ALTER TABLE later_secured ENABLE ROW LEVEL SECURITY');
-	const ended = await client.next('unsubscribed');
-	assert.deepEqual([ended.id, ended.code], ['a', '0A000']);
-	await cluster.sql('INSERT INTO later_secured VALUES (1)');
-	await client.silent();
-});
-
 test('tables lists what is tracked and readable, and nothing else', async (t) => {
 	const client = await cluster.client(t, { database: 'other' });
 	assert.deepEqual(await client.ask({ type: 'tables', id: 'q' }, 'tables'), { type: 'tables', id: 'q', tables: [] });

@@ -272,6 +272,7 @@ CREATE FUNCTION plank_test.read_snapshot(relation pg_catalog.regclass, columns p
 		condition pg_catalog.text DEFAULT '', numbers_as_text pg_catalog.bool DEFAULT false,
 		role pg_catalog.text DEFAULT 'web', keep pg_catalog.bool DEFAULT true,
 		pause_for pg_catalog.int8 DEFAULT 0, cancel_for pg_catalog.int8 DEFAULT 0,
+		claims pg_catalog.text DEFAULT '{}',
 		OUT xmin pg_catalog.xid8, OUT xmax pg_catalog.xid8, OUT in_progress pg_catalog.xid8[],
 		OUT shape pg_catalog.text, OUT key pg_catalog.text, OUT rows pg_catalog.text, OUT count pg_catalog.int8,
 		OUT batches pg_catalog.int8, OUT largest pg_catalog.int8, OUT code pg_catalog.text, OUT message pg_catalog.text,

@@ -179,7 +179,7 @@ Datum row_of(FunctionCallInfo fcinfo, const Outcome& outcome)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(row), values, nulls));
 }
 
-// (relation, columns, condition, numbers_as_text, role, keep, pause_for, cancel_for)
+// (relation, columns, condition, numbers_as_text, role, keep, pause_for, cancel_for, claims)
 Datum read_snapshot(PG_FUNCTION_ARGS)
 {
 	core::SnapshotRequest request;
@@ -188,6 +188,7 @@ Datum read_snapshot(PG_FUNCTION_ARGS)
 	request.condition = text_argument(fcinfo, 2);
 	request.numbers_as_text = PG_GETARG_BOOL(3);
 	request.role = text_argument(fcinfo, 4);
+	request.claims = text_argument(fcinfo, 8);
 	const int64_t pause_for = PG_GETARG_INT64(6), cancel_for = PG_GETARG_INT64(7);
 
 	Cancelling running;

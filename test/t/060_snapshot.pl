@@ -219,6 +219,35 @@ $others[0]->quit;
 is(end($client), '2', 'a request waits until a process can be started');
 is(() = $node->log_since(0) =~ /no process can be started/g, 1, 'which is said once');
 
+# A policy that hangs is stopped, also one that catches every cancel; and for that it is not asked again.
+$others[1]->quit;
+$node->append_conf('postgresql.conf', "plank.snapshot_timeout = '1s'");
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE hanging (id bigint PRIMARY KEY);
+INSERT INTO hanging VALUES (1), (2);
+SELECT plank.track('hanging');
+GRANT SELECT ON hanging TO web;
+ALTER TABLE hanging ENABLE ROW LEVEL SECURITY;
+CREATE FUNCTION hangs(id bigint) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN IF id = 2 THEN PERFORM pg_sleep(3600); END IF; RETURN true; END $$;
+CREATE FUNCTION never_ends(id bigint) RETURNS bool LANGUAGE plpgsql AS
+	$$ BEGIN LOOP BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$;
+CREATE POLICY hanging ON hanging USING (hangs(id));
+SELECT pg_reload_conf();
+SQL
+$node->wait_for('the setting', sub { ask('SHOW plank.snapshot_timeout') eq '1s' });
+$others[1] = session();
+my $failed = q{SELECT code, retry, message FROM plank_test.read_snapshot('hanging')};
+my $too_long = "finding the table's rows took longer than plank.snapshot_timeout allows";
+is($others[1]->query($failed), "53400|f|$too_long", 'a policy that hangs');
+ask('ALTER POLICY hanging ON hanging USING (never_ends(id))');
+is($others[1]->query($failed), "53400|f|$too_long", 'one that catches every cancel');
+# Waiting for the client does not count.
+$gate->query('SELECT pg_advisory_lock(1)');
+begin($client, q{SELECT count FROM plank_test.read_snapshot('many', keep => false, pause_for => 1)});
+until_true('a long pause', "SELECT count(*) = 1 $reader AND state = 'active' AND clock_timestamp() - query_start > '3s'");
+$gate->query('SELECT pg_advisory_unlock(1)');
+is(end($client), 1000000, 'a client that takes its time');
+
 # A fast stop while one reader waits for a lock and another for its client.
 $gate->query('BEGIN; LOCK TABLE items; SELECT pg_advisory_lock(1)');
 begin($others[1], q{SELECT count FROM plank_test.read_snapshot('many', keep => false, pause_for => 1)});
