@@ -25,21 +25,23 @@ FilterId Hub::add_filter(FilterId filter)
 {
 	if (filter == kNoFilter) return filter;
 	release_unused();
-	released_.reserve(filters_.size() + 1);
+	if (filter >= filters_.size()) filters_.resize(filter + size_t{1});
+	released_.reserve(filters_.size());
 	Filter& known = filters_[filter];
-	if (known.references++ == 0)
+	if (known.references++ == 0) {
 		known.born = ++filters_born_;
-	else
+		++live_filters_;
+	} else {
 		evaluator_.release(filter);
+	}
 	return filter;
 }
 
 void Hub::release_filter(FilterId filter) noexcept
 {
 	if (filter == kNoFilter) return;
-	const auto found = filters_.find(filter);
-	if (--found->second.references > 0) return;
-	filters_.erase(found);
+	if (--filters_[filter].references > 0) return;
+	--live_filters_;
 	released_.push_back(filter);
 }
 
@@ -54,7 +56,7 @@ uint64_t Hub::born(const Audience& audience) const noexcept
 {
 	uint64_t newest = 0;
 	audience.for_each_filter([&](uint32_t, FilterId filter) {
-		if (filter != kNoFilter) newest = std::max(newest, filters_.at(filter).born);
+		if (filter != kNoFilter) newest = std::max(newest, filters_[filter].born);
 	});
 	return newest;
 }
@@ -63,7 +65,7 @@ uint64_t Hub::born(const Audience& audience) const noexcept
 
 bool Hub::needs_judging(const LogEntry& entry) const
 {
-	if (filters_.empty()) return false;
+	if (live_filters_ == 0) return false;
 	constexpr OpSet kRows = kAllOps & static_cast<OpSet>(~op_bit(Op::truncate));
 	return std::any_of(entry.tables.begin(), entry.tables.end(), [&](const Touched& touched) {
 		return (touched.ops & kRows) && evaluator_.has_filters(touched.relation);

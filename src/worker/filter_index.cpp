@@ -41,7 +41,8 @@ uint32_t FilterIndex::add(Datum value, uint32_t filter)
 		Entry& entry = entries_[at];
 		// By its bytes: values that are equal and look different have entries of their own, and all of them are found.
 		if (entry.hash != hash || !datumIsEqual(entry.value, value, by_value_, length_)) continue;
-		entry.filters.push_back(filter);
+		if (!entry.more) entry.more = std::make_unique<std::vector<uint32_t>>(1, entry.filter);
+		entry.more->push_back(filter);
 		return at;
 	}
 	const MemoryContext caller = MemoryContextSwitchTo(memory_);
@@ -55,7 +56,7 @@ uint32_t FilterIndex::add(Datum value, uint32_t filter)
 	}
 	const uint32_t place = free_.back();
 	Entry& entry = entries_[place];
-	entry.filters.push_back(filter);
+	entry.filter = filter;
 	free_.pop_back();
 	entry.value = copy;
 	entry.hash = hash;
@@ -69,7 +70,7 @@ void FilterIndex::grow()
 {
 	heads_.assign(heads_.size() * 2, kNone);
 	for (uint32_t at = 0; at < entries_.size(); ++at) {
-		if (entries_[at].filters.empty()) continue;
+		if (entries_[at].filter == kNone) continue;
 		uint32_t& head = heads_[entries_[at].hash & (heads_.size() - 1)];
 		entries_[at].next = head;
 		head = at;
@@ -90,12 +91,18 @@ void FilterIndex::unlink(uint32_t place) noexcept
 
 void FilterIndex::remove(uint32_t place, uint32_t filter) noexcept
 {
-	std::vector<uint32_t>& filters = entries_[place].filters;
+	Entry& entry = entries_[place];
+	if (!entry.more) {
+		if (entry.filter == filter) unlink(place);
+		return;
+	}
+	std::vector<uint32_t>& filters = *entry.more;
 	const auto found = std::find(filters.begin(), filters.end(), filter);
 	if (found == filters.end()) return;
 	*found = filters.back();
 	filters.pop_back();
-	if (filters.empty()) unlink(place);
+	entry.filter = filters.front();
+	if (filters.size() == 1) entry.more.reset();
 }
 
 size_t FilterIndex::memory() const
@@ -103,7 +110,7 @@ size_t FilterIndex::memory() const
 	size_t bytes = MemoryContextMemAllocated(memory_, true) + heads_.capacity() * sizeof(uint32_t) +
 	               entries_.capacity() * sizeof(Entry) + free_.capacity() * sizeof(uint32_t);
 	for (const Entry& entry : entries_)
-		bytes += entry.filters.capacity() * sizeof(uint32_t);
+		if (entry.more) bytes += sizeof *entry.more + entry.more->capacity() * sizeof(uint32_t);
 	return bytes;
 }
 

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "worker/filter_condition.hpp"
@@ -38,7 +40,7 @@ class FilterIndex {
 		for (uint32_t at = heads_[hash & (heads_.size() - 1)]; at != kNone; at = entries_[at].next) {
 			const Entry& entry = entries_[at];
 			if (entry.hash == hash && DatumGetBool(FunctionCall2Coll(&equal_, collation_, value, entry.value)))
-				found(entry.filters);
+				found(entry.filters());
 		}
 	}
 	// All that are in it, some perhaps more than once.
@@ -46,16 +48,23 @@ class FilterIndex {
 	void for_each(F&& found) const
 	{
 		for (const Entry& entry : entries_)
-			found(entry.filters);
+			found(entry.filters());
 	}
 
  private:
 	static constexpr uint32_t kNone = UINT32_MAX;
+	// Half a cache line: with very many values each look at one is a cache miss, and most have one filter.
 	struct Entry {
 		Datum value = 0;
 		uint32_t hash = 0;
 		uint32_t next = kNone;
-		std::vector<uint32_t> filters;  // none: the entry is free
+		uint32_t filter = kNone;                      // the first; kNone: the entry is free
+		std::unique_ptr<std::vector<uint32_t>> more;  // all of them, when there are several
+		std::span<const uint32_t> filters() const noexcept
+		{
+			if (more) return *more;
+			return {&filter, filter == kNone ? 0u : 1u};
+		}
 	};
 
 	void grow();

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -38,21 +39,23 @@ class FilterTable;
 // Equal for equal conditions of a role over a table.
 using Signature = std::array<uint8_t, 32>;
 
-struct Filter {
-	uint32_t references = 0;
-	FilterTable* table = nullptr;
-	SharedCondition* shared = nullptr;
-	const std::string* shared_name = nullptr;  // in the table
-	Datum* constants = nullptr;                // for shared->parameters; in the table's memory
-	FilterIndex* index = nullptr;              // null: it is looked at for every change
-	std::vector<uint32_t> places;              // in the index
-	uint32_t place = 0;                        // among those without index
-	FilterCharge charge;
-	Oid role = InvalidOid;
-	bool never = false;   // no row passes
+// What is looked at for a change comes first, in one cache line.
+struct alignas(64) Filter {
+	uint64_t change = 0;  // the last one that it was wanted for
+	uint8_t wanted = 0;   // images of it to look at: kAfter, kBefore
 	bool failed = false;  // not evaluated any more
-	uint8_t wanted = 0;   // images of a change to look at: kAfter, kBefore
-	uint64_t change = 0;  // the change
+	bool never = false;   // no row passes
+	Oid role = InvalidOid;
+	FilterCharge charge;
+	SharedCondition* shared = nullptr;
+	Datum* constants = nullptr;  // for shared->parameters; in the table's memory
+
+	uint32_t references = 0;
+	uint32_t place = 0;            // among those without index
+	FilterIndex* index = nullptr;  // null: it is looked at for every change
+	std::vector<uint32_t> places;  // in the index
+	FilterTable* table = nullptr;
+	const std::string* shared_name = nullptr;  // in the table
 	std::string where;
 	Signature signature{};
 };
@@ -135,7 +138,7 @@ class FilterTable {
 	void read_column(int which, AttrNumber number);
 	bool passes(const Filter& filter, int which);
 	bool same_in_both(const SharedCondition& shared) const noexcept;
-	void want(Filters& filters, const std::vector<uint32_t>& ids, uint8_t images);
+	void want(Filters& filters, std::span<const uint32_t> ids, uint8_t images);
 	void probe(Filters& filters, FilterIndex& index);
 
 	const uint32_t relation_;
