@@ -157,6 +157,7 @@ class Audience {
 template <typename Visit>
 bool Audience::for_each_match(const LogEntry& entry, Visit&& visit) const
 {
+	constexpr ptrdiff_t kNear = 4;
 	const std::vector<Match>& all = entry.matches;
 	for (const WatchedTable& watched : tables_) {
 		auto form = watched.forms.begin() + static_cast<ptrdiff_t>(watched.unfiltered);
@@ -171,8 +172,13 @@ bool Audience::for_each_match(const LogEntry& entry, Visit&& visit) const
 			const auto first = match;
 			while (match != all.end() && match->filter == filter)
 				++match;
-			form = std::lower_bound(form, watched.forms.end(), filter,
-			                        [](const Form& a, FilterId b) { return a.filter < b; });
+			// Mostly one of the next: forms in a row are read faster than found.
+			const auto near = watched.forms.end() - form > kNear ? form + kNear : watched.forms.end();
+			while (form != near && form->filter < filter)
+				++form;
+			if (form == near)
+				form = std::lower_bound(form, watched.forms.end(), filter,
+				                        [](const Form& a, FilterId b) { return a.filter < b; });
 			for (; form != watched.forms.end() && form->filter == filter; ++form)
 				if (!visit(*form, std::span<const Match>(first, match))) return false;
 		}

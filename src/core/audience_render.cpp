@@ -89,6 +89,8 @@ class Audience::EntryRenderer {
 	{
 		const auto before = [](const Match& match, size_t offset) { return match.offset < offset; };
 		auto match = std::lower_bound(all.begin(), all.end(), from, before);
+		// Of many forms few are in the cache, and this one is written from soon.
+		__builtin_prefetch(form.head.data());
 		for (size_t left = kMatchesAtOnce; match != all.end() && left > 0; ++match, --left)
 			matches_.push_back({&form, *match});
 		if (match != all.end()) known_until_ = std::min(known_until_, matches_.back().match.offset);
