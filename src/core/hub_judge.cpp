@@ -41,6 +41,7 @@ void Hub::release_filter(FilterId filter) noexcept
 {
 	if (filter == kNoFilter) return;
 	if (--filters_[filter].references > 0) return;
+	filters_[filter] = Filter{};
 	--live_filters_;
 	released_.push_back(filter);
 }
