@@ -39,7 +39,7 @@ build/native/fuzz/%_fuzz: build/native/fuzz/test/fuzz/%_fuzz.o $(call objects,fu
 FLAGS_speed := -O2
 COMPILER_speed := g++
 $(eval $(call compile_as,speed))
-build/native/speed/tokens: $(call objects,speed,$(CORE) bench/micro/tokens.cpp)
+build/native/speed/tokens: $(call objects,speed,$(wildcard src/token/*.cpp) src/core/json.cpp bench/micro/tokens.cpp)
 	g++ $(FLAGS_speed) -o $@ $^ -ljansson -lcrypto
 .PHONY: bench-tokens
 bench-tokens: build/native/speed/tokens

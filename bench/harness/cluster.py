@@ -31,7 +31,9 @@ plank.databases = 'bench_plank'
 plank.port = {port}
 plank.anonymous_role = 'bench_web'
 plank.transport = '{transport}'
+plank.jwt_key_file = '{directory}/jwt.key'
 """
+SECRET = "the-secret-of-the-benchmarks-tokens"
 
 # Foreign WAL for seconds must stay, or nobody could resume.
 WAL_SETTINGS = "wal_keep_size = 4GB\n"
@@ -124,11 +126,18 @@ class Cluster:
         for database in ("bench_node", "bench_plank"):
             self.query("postgres", f"CREATE DATABASE {database}")
         if self.with_plank:
+            (self.directory / "jwt.key").write_text(SECRET)
             with configuration.open("a") as file:
-                file.write(PLANK_SETTINGS.format(port=self.plank_port, transport=self.transport))
+                file.write(PLANK_SETTINGS.format(port=self.plank_port, transport=self.transport, directory=self.directory))
                 if self.transport == "wal":
                     file.write(WAL_SETTINGS)
             self.restart()
+
+    def as_server(self, *command):
+        """A program whose files are to be the server's."""
+        done = subprocess.run([str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, **self.user)
+        if done.returncode != 0:
+            raise Failed(f"{command[0]} failed: {done.stderr.strip()}")
 
     def _own_directory(self):
         if os.geteuid() == 0:

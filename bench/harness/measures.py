@@ -37,6 +37,13 @@ class Sizes:
     range_changes: int = 20_000
     snapshot_rows: int = 1_000_000
     snapshot_inserts: int = 800
+    # of clients with tokens
+    people: int = 500
+    owned_changes: int = 20_000
+    graded_changes: int = 10_000
+    members: int = 100
+    room_changes: int = 1000
+    shared_changes: int = 2000
 
 
 FULL = Sizes(rounds=3, latency_inserts=1000, writer_inserts=8000, rows=100_000, fanout=((1000, 2000), (5000, 800)),
@@ -44,7 +51,8 @@ FULL = Sizes(rounds=3, latency_inserts=1000, writer_inserts=8000, rows=100_000, 
 QUICK = Sizes(rounds=1, latency_inserts=100, writer_inserts=800, rows=5000, fanout=((50, 400), (200, 200)),
               idle_clients=200, rate_seconds=1, pairs=1, pair_seconds=0.5, wal_megabytes=24, wal_changes=2000,
               bulk_rows=20_000, replays=20, holders=(10, 40), equality_changes=2000, ranges=50, range_changes=1000,
-              snapshot_rows=20_000, snapshot_inserts=100)
+              snapshot_rows=20_000, snapshot_inserts=100, people=20, owned_changes=400, graded_changes=200, members=10,
+              room_changes=100, shared_changes=200)
 
 WRITERS = 8
 

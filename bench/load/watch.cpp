@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cerrno>
+#include <fstream>
 #include <functional>
 #include <iostream>
 #include <limits>
@@ -31,6 +32,7 @@ constexpr const char* kUsage = R"(plank-watch: subscriptions by the many
   --clients N         connections (1)                   --each N          subscriptions on each (1)
   --where C           condition; # in it stands for the subscription's number, 0, 1, 2 … over all connections
   --since P           position to resume from           --stall MS        give up when nothing arrives (30000)
+  --tokens F          file with a line for each connection: its token
   --primary C         and
   --standby C         conninfo of the two servers, for the command replay
   --snapshot          ask for the rows that are there, which come in any order
@@ -88,8 +90,17 @@ class Watch {
 
 	void run()
 	{
-		for (Client& client : clients_)
-			connect(client);
+		std::ifstream tokens;
+		if (const std::string path = arguments_.text("--tokens", ""); !path.empty()) {
+			tokens.open(path);
+			if (!tokens) throw std::invalid_argument("cannot read " + path);
+		}
+		for (Client& client : clients_) {
+			std::string token;
+			if (tokens.is_open() && !std::getline(tokens, token))
+				throw std::invalid_argument("there are fewer tokens than connections");
+			connect(client, token);
+		}
 		add(STDIN_FILENO, EPOLLIN, kInput);
 		const int64_t began = now_ns();
 		for (Client& client : clients_)
@@ -164,7 +175,7 @@ class Watch {
 	}
 
 	// One after the other and blocking: connecting is not what is measured here.
-	void connect(Client& client)
+	void connect(Client& client, const std::string& token)
 	{
 		client.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (client.fd < 0) fail("socket");
@@ -178,7 +189,8 @@ class Watch {
 		address.sin_port = htons(static_cast<uint16_t>(port));
 		address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 		if (::connect(client.fd, reinterpret_cast<sockaddr*>(&address), sizeof address) < 0) fail("connect");
-		const std::string request = upgrade_request("127.0.0.1:" + std::to_string(port), "/ws", "plank.v1");
+		const std::string path = token.empty() ? "/ws" : "/ws?access_token=" + token;
+		const std::string request = upgrade_request("127.0.0.1:" + std::to_string(port), path, "plank.v1");
 		if (::send(client.fd, request.data(), request.size(), MSG_NOSIGNAL) < 0) fail("send");
 		std::string answer;
 		size_t end = std::string::npos;

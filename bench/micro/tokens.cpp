@@ -1,16 +1,22 @@
-// How many tokens one core verifies a second: what a new connection costs besides its socket. No server needed:
+// How many tokens are verified in a second of CPU time: what a new connection costs besides its socket. No server needed:
 // make -f scripts/native-tests.mk bench-tokens
-#include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <string>
 #include <vector>
 
 #include "token/verifier.hpp"
 
 using namespace plank::token;
-using Clock = std::chrono::steady_clock;
 
 namespace {
+
+double cpu_seconds()
+{
+	timespec time{};
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+	return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+}
 
 constexpr int64_t kNow = 1'700'000'000;
 constexpr size_t kTokens = 20'000;
@@ -26,11 +32,10 @@ double best_rate(const std::vector<std::string>& tokens, const char* keys, bool 
 		if (remembered)
 			for (const std::string& token : tokens)
 				if (!std::holds_alternative<TokenPtr>(verifier.verify(token, kNow))) return 0;
-		const auto start = Clock::now();
+		const double start = cpu_seconds();
 		for (const std::string& token : tokens)
 			if (!std::holds_alternative<TokenPtr>(verifier.verify(token, kNow))) return 0;
-		const std::chrono::duration<double> seconds = Clock::now() - start;
-		best = std::max(best, static_cast<double>(tokens.size()) / seconds.count());
+		best = std::max(best, static_cast<double>(tokens.size()) / (cpu_seconds() - start));
 	}
 	return best;
 }
@@ -46,9 +51,9 @@ int main()
 		tokens.push_back(
 		    mint(*keys.signing_key(), R"({"role":"web","sub":"8f14e45f-ceea-467f-a8d2-)" + std::to_string(i) +
 		                                  R"(","email":"somebody@example.com","iat":1700000000,"exp":1700003600})"));
-	std::printf("HS256, %zu tokens never seen before: %.0f a second\n", tokens.size(),
+	std::printf("HS256, %zu tokens never seen before: %.0f a CPU second\n", tokens.size(),
 	            best_rate(tokens, secret, false));
 	tokens.resize(Verifier::kMostRemembered);
-	std::printf("HS256, %zu tokens seen before: %.0f a second\n", tokens.size(), best_rate(tokens, secret, true));
+	std::printf("HS256, %zu tokens seen before: %.0f a CPU second\n", tokens.size(), best_rate(tokens, secret, true));
 	return 0;
 }

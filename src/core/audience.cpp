@@ -11,6 +11,9 @@ namespace plank::core {
 
 namespace {
 
+// Of entries that concern an audience, so many are known at once.
+constexpr ptrdiff_t kHeard = 64;
+
 std::string head_of(const std::vector<std::string>& ids)
 {
 	std::string head = "{\"ids\":[";
@@ -41,9 +44,9 @@ std::string part_of_key(const Subscription& subscription)
 // Sorts subscriptions to one table by what they see of it; none of it is equal for those that see the same.
 bool views_before(const Subscription& a, const Subscription& b)
 {
-	if (a.numbers_as_text != b.numbers_as_text) return b.numbers_as_text;
 	// kNoFilter is the largest; it comes first.
 	if (a.filter != b.filter) return a.filter + 1 < b.filter + 1;
+	if (a.numbers_as_text != b.numbers_as_text) return b.numbers_as_text;
 	if (!a.columns || !b.columns) return !a.columns && b.columns;
 	return *a.columns < *b.columns;
 }
@@ -96,6 +99,7 @@ Audience::Audience(std::string key, const std::vector<Subscription>& subscriptio
 			if (form.filter != kNoFilter) watched.events |= op_bit(Op::update);
 			watched.every_row |= form.filter == kNoFilter;
 			has_filters_ |= form.filter != kNoFilter;
+			watched.unfiltered += form.filter == kNoFilter;
 			watched.forms.push_back(std::move(form));
 			first = last;
 		}
@@ -177,15 +181,6 @@ bool Audience::hears(const LogEntry& entry) const noexcept
 	                   [&](const std::string& name) { return channel(name) != nullptr; });
 }
 
-// Whether a row that one of its filters passes is in the entry.
-bool Audience::matches(const LogEntry& entry) const noexcept
-{
-	for (const WatchedTable& watched : tables_)
-		for (const Form& form : watched.forms)
-			if (form.filter != kNoFilter && !entry.matches_of(form.filter).empty()) return true;
-	return false;
-}
-
 bool Audience::watches(const LogEntry& entry) const noexcept
 {
 	if (catches_up()) {
@@ -199,7 +194,8 @@ bool Audience::watches(const LogEntry& entry) const noexcept
 		// What a filter passes is not known yet for what must be judged again.
 		if (watched->every_row || catches_up() || (touched.ops & op_bit(Op::truncate))) return true;
 	}
-	if (has_filters_ && !entry.matches.empty() && matches(entry)) return true;
+	const auto found_one = [](const Form&, std::span<const Match>) { return false; };
+	if (has_filters_ && !entry.matches.empty() && !for_each_match(entry, found_one)) return true;
 	if (!watched_channels_.empty() && !entry.channels.empty() && hears(entry)) return true;
 	for (const Reset& reset : entry.resets)
 		if (reset.relation == kAllTables ? !tables_.empty() : table(reset.relation) != nullptr) return true;
@@ -224,10 +220,23 @@ const Audience::Measure& Audience::measure(const TransactionLog& log, uint64_t f
 	return measured_;
 }
 
+void Audience::hear(uint64_t entry)
+{
+	// Those who are idle have had what was before. There is seldom more than a turn's.
+	if (idle.size() == members) heard_.clear();
+	if (heard_.size() == size_t{kHeard}) heard_.erase(heard_.begin(), heard_.begin() + kHeard / 2);
+	heard_.push_back(entry);
+}
+
+// Looking at what the log holds for others is work that grows with their number; so it is looked at only where nobody has
+// told the audience what concerns it.
 Cursor Audience::skip(const TransactionLog& log, Cursor at, uint64_t until) const noexcept
 {
-	while (at.offset == 0 && at.entry < until && !watches(log.at(at.entry)))
-		++at.entry;
+	if (at.offset > 0) return at;
+	for (; at.entry < until && (heard_.empty() || at.entry < heard_.front()); ++at.entry)
+		if (watches(log.at(at.entry))) return at;
+	const auto next = std::lower_bound(heard_.begin(), heard_.end(), at.entry);
+	if (at.entry < until) at.entry = next == heard_.end() ? until : std::min(*next, until);
 	return at;
 }
 

@@ -6,6 +6,7 @@
 #error "core/ must not see PostgreSQL"
 #endif
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -70,6 +71,8 @@ class Audience {
 	Batch render(const TransactionLog& log, Cursor from, uint64_t until) const;
 	// The first place from `at` on, up to entry `until`, where something concerns the audience.
 	Cursor skip(const TransactionLog& log, Cursor at, uint64_t until) const noexcept;
+	// The entry was logged just now and concerns the audience, and it has been told of all that do since its first.
+	void hear(uint64_t entry);
 
 	// What a stretch of the log holds for a catchup audience: where it begins, how many bytes of log it is, and the shape
 	// of its table at the beginning (null when nothing there tells).
@@ -117,6 +120,7 @@ class Audience {
 		uint32_t relation = 0;
 		OpSet events = 0;        // that may concern some subscription
 		bool every_row = false;  // some have no filter
+		size_t unfiltered = 0;   // so many of the forms, which come first; the others are by filter
 		std::vector<Form> forms;
 	};
 	struct WatchedChannel {
@@ -130,7 +134,8 @@ class Audience {
 	const WatchedTable* table(uint32_t relation) const noexcept;
 	const WatchedChannel* channel(std::string_view name) const noexcept;
 	bool hears(const LogEntry& entry) const noexcept;
-	bool matches(const LogEntry& entry) const noexcept;
+	template <typename Visit>
+	bool for_each_match(const LogEntry& entry, Visit&& visit) const;
 	void render_shape(Writer& writer, const LogEntry& entry) const;
 	void render_resets(Writer& writer, const LogEntry& entry) const;
 	std::string position_of(const LogEntry& entry) const;
@@ -142,11 +147,47 @@ class Audience {
 	SeenPtr seen_;
 	std::string suffix_;  // of its positions
 	bool has_filters_ = false;
+	// Entries that concern it, in order: all of them from the first one here on, but the latest only.
+	std::vector<uint64_t> heard_;
 	Measure measured_;
 	std::vector<std::string> channels_;
 	std::vector<WatchedTable> tables_;              // by relation
 	std::vector<WatchedChannel> watched_channels_;  // by name
 };
+
+// Calls visit(form, its matches) for each form with a filter that passes some row of the entry, in the order of the forms,
+// for as long as it says true; false when it did not. Either side may be long, so the shorter one is looked up in the other.
+template <typename Visit>
+bool Audience::for_each_match(const LogEntry& entry, Visit&& visit) const
+{
+	constexpr ptrdiff_t kNear = 4;
+	const std::vector<Match>& all = entry.matches;
+	for (const WatchedTable& watched : tables_) {
+		auto form = watched.forms.begin() + static_cast<ptrdiff_t>(watched.unfiltered);
+		if (static_cast<size_t>(watched.forms.end() - form) < all.size()) {
+			for (; form != watched.forms.end(); ++form)
+				if (const auto matches = entry.matches_of(form->filter); !matches.empty() && !visit(*form, matches))
+					return false;
+			continue;
+		}
+		for (auto match = all.begin(); match != all.end();) {
+			const FilterId filter = match->filter;
+			const auto first = match;
+			while (match != all.end() && match->filter == filter)
+				++match;
+			// Mostly one of the next: forms in a row are read faster than found.
+			const auto near = watched.forms.end() - form > kNear ? form + kNear : watched.forms.end();
+			while (form != near && form->filter < filter)
+				++form;
+			if (form == near)
+				form = std::lower_bound(form, watched.forms.end(), filter,
+				                        [](const Form& a, FilterId b) { return a.filter < b; });
+			for (; form != watched.forms.end() && form->filter == filter; ++form)
+				if (!visit(*form, std::span<const Match>(first, match))) return false;
+		}
+	}
+	return true;
+}
 
 constexpr size_t kBatchSize = 256 * 1024;
 

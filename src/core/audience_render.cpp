@@ -75,19 +75,22 @@ class Audience::EntryRenderer {
 		matches_.clear();
 		known_until_ = SIZE_MAX;
 		if (!audience_.has_filters_ || entry_.matches.empty()) return;
-		for (const WatchedTable& watched : audience_.tables_)
-			for (const Form& form : watched.forms)
-				if (form.filter != kNoFilter) find_matches(form, from);
+		audience_.for_each_match(entry_, [&](const Form& form, std::span<const Match> all) {
+			find_matches(form, all, from);
+			return true;
+		});
 		std::erase_if(matches_, [&](const FormMatch& match) { return match.match.offset > known_until_; });
-		std::stable_sort(matches_.begin(), matches_.end(),
-		                 [](const FormMatch& a, const FormMatch& b) { return a.match.offset < b.match.offset; });
+		const auto before = [](const FormMatch& a, const FormMatch& b) { return a.match.offset < b.match.offset; };
+		if (!std::is_sorted(matches_.begin(), matches_.end(), before))
+			std::stable_sort(matches_.begin(), matches_.end(), before);
 	}
 
-	void find_matches(const Form& form, size_t from)
+	void find_matches(const Form& form, std::span<const Match> all, size_t from)
 	{
-		const std::span<const Match> all = entry_.matches_of(form.filter);
 		const auto before = [](const Match& match, size_t offset) { return match.offset < offset; };
 		auto match = std::lower_bound(all.begin(), all.end(), from, before);
+		// Of many forms few are in the cache, and this one is written from soon.
+		__builtin_prefetch(form.head.data());
 		for (size_t left = kMatchesAtOnce; match != all.end() && left > 0; ++match, --left)
 			matches_.push_back({&form, *match});
 		if (match != all.end()) known_until_ = std::min(known_until_, matches_.back().match.offset);
@@ -166,26 +169,28 @@ class Audience::EntryRenderer {
 		}
 		if (!known_) return true;
 		bool first = true;
-		for (const Form& form : known_->forms) {
+		// False: the message is full.
+		const auto write_for = [&](const Form& form, const Match* match) {
 			View view = View::whole(record, form.numbers_as_text);
-			if (form.filter != kNoFilter && record.op != Op::truncate) {
-				const auto mine = std::find_if(matches_.begin() + static_cast<ptrdiff_t>(next),
-				                               matches_.begin() + static_cast<ptrdiff_t>(end),
-				                               [&](const FormMatch& match) { return match.form == &form; });
-				if (mine == matches_.begin() + static_cast<ptrdiff_t>(end)) continue;
-				if (!translate(mine->match, record, view)) continue;
-			}
-			if (!(form.events & op_bit(view.op))) continue;
+			if (match && !translate(*match, record, view)) return true;
+			if (!(form.events & op_bit(view.op))) return true;
 			// What happens to other columns is nobody's business who may not read them, and news to nobody else.
 			if (form.columns && view.op == Op::update) {
 				view.columns = &form.chosen_of(shape);
-				if (!shows_update(record, *shape, *view.columns)) continue;
+				if (!shows_update(record, *shape, *view.columns)) return true;
 			}
 			// A message may end before a record, not within it.
 			if (first && is_full()) return false;
 			first = false;
 			write_change(record, shape, form, view);
-		}
+			return true;
+		};
+		// A connection may have a thousand forms, and most changes concern one: the others are not looked at.
+		const size_t all = record.op == Op::truncate ? known_->forms.size() : known_->unfiltered;
+		for (size_t i = 0; i < all; ++i)
+			if (!write_for(known_->forms[i], nullptr)) return false;
+		for (; next < end; ++next)
+			if (!write_for(*matches_[next].form, &matches_[next].match)) return false;
 		return true;
 	}
 
@@ -294,22 +299,20 @@ Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until) c
 	batch.from = from;
 	Writer writer(log.at(from.entry).body().size() - from.offset);
 	Cursor at = from;
-	while (at.entry < until && writer.size() < kBatchSize) {
+	for (at = skip(log, at, until); at.entry < until && writer.size() < kBatchSize;
+	     at = skip(log, {at.entry + 1, 0}, until)) {
 		const LogEntry& entry = log.at(at.entry);
-		if (watches(entry)) {
-			if (entry.new_shape) render_shape(writer, entry);
-			EntryRenderer renderer(*this, writer, entry, at.offset);
-			if (renderer.render(at.offset)) break;  // a part of a large transaction ends this batch
-			if (renderer.is_open()) {
-				std::string& out = writer.text();
-				out += "],\"more\":false,\"position\":";
-				append_json_string(out, position_of(entry));
-				out += '}';
-			}
-			render_resets(writer, entry);
-			batch.entries_bytes += entry.body().size();
+		if (entry.new_shape) render_shape(writer, entry);
+		EntryRenderer renderer(*this, writer, entry, at.offset);
+		if (renderer.render(at.offset)) break;  // a part of a large transaction ends this batch
+		if (renderer.is_open()) {
+			std::string& out = writer.text();
+			out += "],\"more\":false,\"position\":";
+			append_json_string(out, position_of(entry));
+			out += '}';
 		}
-		at = {at.entry + 1, 0};
+		render_resets(writer, entry);
+		batch.entries_bytes += entry.body().size();
 	}
 	batch.to = skip(log, at, until);
 	batch.frame = writer.finish();

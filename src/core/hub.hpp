@@ -27,6 +27,7 @@
 #include "core/audience.hpp"
 #include "core/catalog.hpp"
 #include "core/evaluator.hpp"
+#include "core/few.hpp"
 #include "core/identity.hpp"
 #include "core/past.hpp"
 #include "core/reply.hpp"
@@ -181,7 +182,7 @@ class Hub {
 		size_t references = 0;
 		std::shared_ptr<const std::string> where;  // of whoever was the first to say it
 		uint64_t born = 0;                         // of filters_born_
-		std::unordered_set<Audience*> audiences;
+		Few<Audience> audiences;
 	};
 	// A table's shape as the log told it last, and where.
 	struct Told {
@@ -405,8 +406,10 @@ class Hub {
 	std::unordered_map<uint32_t, Told> shapes_;
 	size_t shapes_swept_ = 64;  // how many were left when old ones were forgotten
 
-	// What subscriptions and audiences have; both hold references, for what waits for a client needs its filter too.
-	std::unordered_map<FilterId, Filter> filters_;
+	// What subscriptions and audiences have; both hold references, for what waits for a client needs its filter too. By
+	// id, which is small: each change that passes filters looks here once for each, so it is one look.
+	std::vector<Filter> filters_;
+	size_t live_filters_ = 0;  // of these, those with references
 	uint64_t filters_born_ = 0;
 	// What nobody needs any more, perhaps since a network callback, where the evaluator must not be called. There is room
 	// for all filters that could join.

@@ -71,7 +71,7 @@ void Hub::drop_audience(Audience& audience) noexcept
 	for (const uint32_t relation : audience.relations())
 		leave(tables_, relation);
 	audience.for_each_filter([&](uint32_t, FilterId filter) {
-		if (filter != kNoFilter) filters_.at(filter).audiences.erase(&audience);
+		if (filter != kNoFilter) filters_[filter].audiences.erase(&audience);
 	});
 	for (const std::string& channel : audience.channels())
 		leave(channels_, channel);
@@ -103,7 +103,10 @@ void Hub::join_audience(Session& session)
 		for (const uint32_t relation : audience->relations())
 			tables_[relation].audiences.insert(audience.get());
 		audience->for_each_filter([&](uint32_t relation, FilterId filter) {
-			(filter == kNoFilter ? tables_[relation].every_row : filters_.at(filter).audiences).insert(audience.get());
+			if (filter == kNoFilter)
+				tables_[relation].every_row.insert(audience.get());
+			else
+				filters_[filter].audiences.insert(audience.get());
 		});
 		for (const std::string& channel : audience->channels())
 			channels_[channel].audiences.insert(audience.get());
@@ -123,7 +126,7 @@ AudiencePtr Hub::make_audience(std::string&& key, const std::vector<Subscription
 		delete gone;
 	});
 	audience->for_each_filter([&](uint32_t, FilterId filter) {
-		if (filter != kNoFilter) ++filters_.at(filter).references;
+		if (filter != kNoFilter) ++filters_[filter].references;
 	});
 	return audience;
 }
@@ -195,9 +198,9 @@ void Hub::wake(const LogEntry& entry)
 		wake_all(touched.ops & op_bit(Op::truncate) ? found->second.audiences : found->second.every_row);
 	}
 	for (size_t i = 0; i < entry.matches.size(); ++i) {
-		if (i > 0 && entry.matches[i].filter == entry.matches[i - 1].filter) continue;
-		if (const auto found = filters_.find(entry.matches[i].filter); found != filters_.end())
-			wake_all(found->second.audiences);
+		const FilterId filter = entry.matches[i].filter;
+		if ((i > 0 && filter == entry.matches[i - 1].filter) || filter >= filters_.size()) continue;
+		filters_[filter].audiences.for_each([&](Audience* audience) { wake(*audience, entry); });
 	}
 	for (const std::string& channel : entry.channels) {
 		const auto found = channels_.find(channel);
@@ -219,6 +222,7 @@ void Hub::wake(Audience& audience, const LogEntry& entry)
 	if (audience.last_woken == entry.number) return;
 	audience.last_woken = entry.number;
 	if (!audience.watches(entry)) return;
+	audience.hear(entry.number);
 	const uint64_t before = audience.bytes;
 	audience.bytes += entry.body().size();
 	for (Session* session : audience.idle) {

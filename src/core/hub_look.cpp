@@ -51,7 +51,7 @@ void Hub::look_at_locked()
 		look.table |= locked.table;
 	}
 	locked_looks_.clear();
-	look_at_filters_ = !filters_.empty();
+	look_at_filters_ = live_filters_ > 0;
 	renew_at_ = {};
 }
 
@@ -209,7 +209,7 @@ void Hub::make_stale(std::vector<FilterId>&& filters)
 {
 	std::sort(filters.begin(), filters.end());
 	for (const FilterId filter : filters)
-		if (const auto known = filters_.find(filter); known != filters_.end()) known->second.born = ++filters_born_;
+		if (filter < filters_.size() && filters_[filter].references > 0) filters_[filter].born = ++filters_born_;
 	progress_ = {};
 	again_ = {};
 	for_each_subscription([&](Session& session, Subscription& subscription) {

@@ -276,7 +276,7 @@ void Hub::note_readable(const std::string& role, const TableAnswer& found)
 std::shared_ptr<const std::string> Hub::keep_where(FilterId filter, const std::string& where)
 {
 	if (filter == kNoFilter) return std::make_shared<const std::string>(where);
-	std::shared_ptr<const std::string>& known = filters_.at(filter).where;
+	std::shared_ptr<const std::string>& known = filters_[filter].where;
 	if (!known) known = std::make_shared<const std::string>(where);
 	return *known == where ? known : std::make_shared<const std::string>(where);
 }

@@ -12,7 +12,7 @@ FilterIndex::FilterIndex(const FilterKey& key)
       constant_type_(key.constant_type),
       length_(key.length),
       by_value_(key.by_value),
-      heads_(64, kNone)
+      slots_(64)
 {}
 
 FilterIndex::~FilterIndex()
@@ -36,74 +36,95 @@ bool FilterIndex::serves(const FilterKey& key) const noexcept
 uint32_t FilterIndex::add(Datum value, uint32_t filter)
 {
 	const uint32 hash = DatumGetUInt32(FunctionCall1Coll(&constant_hash_, collation_, value));
-	uint32_t* const head = &heads_[hash & (heads_.size() - 1)];
-	for (uint32_t at = *head; at != kNone; at = entries_[at].next) {
-		Entry& entry = entries_[at];
-		// By its bytes: values that are equal and look different have entries of their own, and all of them are found.
-		if (entry.hash != hash || !datumIsEqual(entry.value, value, by_value_, length_)) continue;
-		entry.filters.push_back(filter);
-		return at;
+	if ((used_ + 1) * 4 > slots_.size() * 3) grow();
+	size_t at = hash & mask();
+	for (; slots_[at].filter != kNone; at = (at + 1) & mask()) {
+		Slot& slot = slots_[at];
+		// By its bytes: values that are equal and look different have slots of their own, and all of them are found.
+		if (slot.hash != hash || !datumIsEqual(slot.value, value, by_value_, length_)) continue;
+		join(slot, filter);
+		return hash;
 	}
 	const MemoryContext caller = MemoryContextSwitchTo(memory_);
-	const Datum copy = datumCopy(value, by_value_, length_);
+	slots_[at] = {datumCopy(value, by_value_, length_), hash, filter};
 	MemoryContextSwitchTo(caller);
-	if (free_.empty()) {
-		entries_.emplace_back();
-		// `unlink` must not fail.
-		free_.reserve(entries_.capacity());
-		free_.push_back(static_cast<uint32_t>(entries_.size() - 1));
+	++used_;
+	return hash;
+}
+
+void FilterIndex::join(Slot& slot, uint32_t filter)
+{
+	if (slot.filter & kSeveral) {
+		several_[slot.filter & ~kSeveral].push_back(filter);
+		return;
 	}
-	const uint32_t place = free_.back();
-	Entry& entry = entries_[place];
-	entry.filters.push_back(filter);
-	free_.pop_back();
-	entry.value = copy;
-	entry.hash = hash;
-	entry.next = *head;
-	*head = place;
-	if (entries_.size() > heads_.size()) grow();
-	return place;
+	std::vector<uint32_t> both = {slot.filter, filter};
+	if (free_several_.empty()) {
+		several_.emplace_back();
+		// `remove` must not fail.
+		free_several_.reserve(several_.capacity());
+		free_several_.push_back(static_cast<uint32_t>(several_.size() - 1));
+	}
+	const uint32_t place = free_several_.back();
+	free_several_.pop_back();
+	several_[place] = std::move(both);
+	slot.filter = place | kSeveral;
 }
 
 void FilterIndex::grow()
 {
-	heads_.assign(heads_.size() * 2, kNone);
-	for (uint32_t at = 0; at < entries_.size(); ++at) {
-		if (entries_[at].filters.empty()) continue;
-		uint32_t& head = heads_[entries_[at].hash & (heads_.size() - 1)];
-		entries_[at].next = head;
-		head = at;
+	std::vector<Slot> former(slots_.size() * 2);
+	former.swap(slots_);
+	for (const Slot& slot : former) {
+		if (slot.filter == kNone) continue;
+		size_t at = slot.hash & mask();
+		while (slots_[at].filter != kNone)
+			at = (at + 1) & mask();
+		slots_[at] = slot;
 	}
 }
 
-void FilterIndex::unlink(uint32_t place) noexcept
+// What stands behind a free slot would not be found, so it moves up.
+void FilterIndex::unlink(size_t at) noexcept
 {
-	Entry& entry = entries_[place];
-	uint32_t* link = &heads_[entry.hash & (heads_.size() - 1)];
-	while (*link != place)
-		link = &entries_[*link].next;
-	*link = entry.next;
-	if (!by_value_) pfree(DatumGetPointer(entry.value));
-	entry = Entry{};
-	free_.push_back(place);
+	if (!by_value_) pfree(DatumGetPointer(slots_[at].value));
+	for (size_t next = (at + 1) & mask(); slots_[next].filter != kNone; next = (next + 1) & mask()) {
+		const size_t from_home = (next - slots_[next].hash) & mask();
+		if (from_home < ((next - at) & mask())) continue;
+		slots_[at] = slots_[next];
+		at = next;
+	}
+	slots_[at] = Slot{};
+	--used_;
 }
 
-void FilterIndex::remove(uint32_t place, uint32_t filter) noexcept
+void FilterIndex::remove(uint32_t hash, uint32_t filter) noexcept
 {
-	std::vector<uint32_t>& filters = entries_[place].filters;
-	const auto found = std::find(filters.begin(), filters.end(), filter);
-	if (found == filters.end()) return;
-	*found = filters.back();
-	filters.pop_back();
-	if (filters.empty()) unlink(place);
+	for (size_t at = hash & mask(); slots_[at].filter != kNone; at = (at + 1) & mask()) {
+		Slot& slot = slots_[at];
+		if (slot.hash != hash) continue;
+		if (slot.filter == filter) return unlink(at);
+		if (!(slot.filter & kSeveral)) continue;
+		const uint32_t place = slot.filter & ~kSeveral;
+		std::vector<uint32_t>& all = several_[place];
+		const auto found = std::find(all.begin(), all.end(), filter);
+		if (found == all.end()) continue;
+		*found = all.back();
+		all.pop_back();
+		if (all.size() > 1) return;
+		slot.filter = all.front();
+		std::vector<uint32_t>().swap(all);
+		free_several_.push_back(place);
+		return;
+	}
 }
 
 size_t FilterIndex::memory() const
 {
-	size_t bytes = MemoryContextMemAllocated(memory_, true) + heads_.capacity() * sizeof(uint32_t) +
-	               entries_.capacity() * sizeof(Entry) + free_.capacity() * sizeof(uint32_t);
-	for (const Entry& entry : entries_)
-		bytes += entry.filters.capacity() * sizeof(uint32_t);
+	size_t bytes = MemoryContextMemAllocated(memory_, true) + slots_.capacity() * sizeof(Slot) +
+	               several_.capacity() * sizeof(several_[0]) + free_several_.capacity() * sizeof(uint32_t);
+	for (const std::vector<uint32_t>& filters : several_)
+		bytes += filters.capacity() * sizeof(uint32_t);
 	return bytes;
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "worker/filter_condition.hpp"
@@ -23,10 +24,10 @@ class FilterIndex {
 	bool serves(const FilterKey& key) const noexcept;
 	AttrNumber column() const noexcept { return column_; }
 
-	// Makes a filter found by one of its values; returns the place to remove it from. May ereport.
+	// Makes a filter found by one of its values; returns what to remove it by. May ereport.
 	uint32_t add(Datum value, uint32_t filter);
-	void remove(uint32_t place, uint32_t filter) noexcept;
-	bool is_empty() const noexcept { return entries_.size() == free_.size(); }
+	void remove(uint32_t hash, uint32_t filter) noexcept;
+	bool is_empty() const noexcept { return used_ == 0; }
 	size_t memory() const;
 
 	// Calls `found` with the filters of every value that equals `value`. May ereport, also out of the middle.
@@ -35,31 +36,40 @@ class FilterIndex {
 	{
 		if (is_empty()) return;
 		const uint32 hash = DatumGetUInt32(FunctionCall1Coll(&column_hash_, collation_, value));
-		for (uint32_t at = heads_[hash & (heads_.size() - 1)]; at != kNone; at = entries_[at].next) {
-			const Entry& entry = entries_[at];
-			if (entry.hash == hash && DatumGetBool(FunctionCall2Coll(&equal_, collation_, value, entry.value)))
-				found(entry.filters);
+		for (size_t at = hash & mask(); slots_[at].filter != kNone; at = (at + 1) & mask()) {
+			const Slot& slot = slots_[at];
+			if (slot.hash == hash && DatumGetBool(FunctionCall2Coll(&equal_, collation_, value, slot.value)))
+				found(filters(slot));
 		}
 	}
 	// All that are in it, some perhaps more than once.
 	template <typename F>
 	void for_each(F&& found) const
 	{
-		for (const Entry& entry : entries_)
-			found(entry.filters);
+		for (const Slot& slot : slots_)
+			if (slot.filter != kNone) found(filters(slot));
 	}
 
  private:
 	static constexpr uint32_t kNone = UINT32_MAX;
-	struct Entry {
+	static constexpr uint32_t kSeveral = 1u << 31;
+	// A place of a hash with open addressing, a quarter of a cache line: with very many values each look is a cache miss,
+	// so a value is found with one, and most values have one filter.
+	struct Slot {
 		Datum value = 0;
 		uint32_t hash = 0;
-		uint32_t next = kNone;
-		std::vector<uint32_t> filters;  // none: the entry is free
+		uint32_t filter = kNone;  // kNone: free; with kSeveral: place in several_
 	};
 
+	size_t mask() const noexcept { return slots_.size() - 1; }
+	std::span<const uint32_t> filters(const Slot& slot) const noexcept
+	{
+		if (slot.filter & kSeveral) return several_[slot.filter & ~kSeveral];
+		return {&slot.filter, 1};
+	}
+	void join(Slot& slot, uint32_t filter);
 	void grow();
-	void unlink(uint32_t place) noexcept;
+	void unlink(size_t at) noexcept;
 
 	const AttrNumber column_;
 	const Oid op_, collation_, constant_type_;
@@ -67,9 +77,10 @@ class FilterIndex {
 	const bool by_value_;
 	MemoryContext memory_ = nullptr;  // values, and caches of the functions
 	FmgrInfo column_hash_, constant_hash_, equal_;
-	std::vector<uint32_t> heads_;  // a power of two
-	std::vector<Entry> entries_;
-	std::vector<uint32_t> free_;
+	std::vector<Slot> slots_;  // a power of two; a quarter of them at least is free
+	size_t used_ = 0;
+	std::vector<std::vector<uint32_t>> several_;  // of values with more filters than one
+	std::vector<uint32_t> free_several_;          // there is room for all
 };
 
 }  // namespace plank::worker

@@ -74,7 +74,7 @@ void FilterTable::read_column(int which, AttrNumber number)
 	column.read[which] = change_;
 }
 
-void FilterTable::want(Filters& filters, const std::vector<uint32_t>& ids, uint8_t images)
+void FilterTable::want(Filters& filters, std::span<const uint32_t> ids, uint8_t images)
 {
 	for (const uint32_t id : ids) {
 		Filter& filter = filters[id];
@@ -97,7 +97,7 @@ void FilterTable::probe(Filters& filters, FilterIndex& index)
 		MemoryContextReset(execution_.context->ecxt_per_tuple_memory);
 		const MemoryContext caller = MemoryContextSwitchTo(execution_.context->ecxt_per_tuple_memory);
 		index.probe(slots_[which]->tts_values[number - 1],
-		            [&](const std::vector<uint32_t>& ids) { want(filters, ids, images); });
+		            [&](std::span<const uint32_t> ids) { want(filters, ids, images); });
 		MemoryContextSwitchTo(caller);
 	};
 	const int place = columns_[static_cast<size_t>(number - 1)].in_shape;
@@ -120,7 +120,7 @@ void FilterTable::skip_index(std::vector<uint32_t>& failed)
 {
 	if (next_index_ >= indexes_.size()) return;
 	indexes_[next_index_]->for_each(
-	    [&](const std::vector<uint32_t>& ids) { failed.insert(failed.end(), ids.begin(), ids.end()); });
+	    [&](std::span<const uint32_t> ids) { failed.insert(failed.end(), ids.begin(), ids.end()); });
 	++next_index_;
 }
 

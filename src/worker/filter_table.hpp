@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -82,21 +83,23 @@ struct Policy {
 	bool passed[2] = {};
 };
 
-struct Filter {
-	uint32_t references = 0;
-	FilterTable* table = nullptr;
+// What is looked at for a change comes first, in one cache line.
+struct alignas(64) Filter {
+	uint64_t change = 0;     // the last one that it was wanted for
+	uint8_t wanted = 0;      // images of it to look at: kAfter, kBefore
+	bool failed = false;     // not evaluated any more
+	bool never = false;      // no row passes
+	bool by_policy = false;  // the index has the policy's key
+	Oid role = InvalidOid;
+	FilterCharge charge;
 	Policy* policy = nullptr;  // comes first; null: there is no row security for the role
 	Conjuncts conjuncts;
+
+	uint32_t references = 0;
+	uint32_t place = 0;            // among those without index
 	FilterIndex* index = nullptr;  // null: it is looked at for every change
 	std::vector<uint32_t> places;  // in the index
-	uint32_t place = 0;            // among those without index
-	FilterCharge charge;
-	Oid role = InvalidOid;
-	bool never = false;       // no row passes
-	bool by_policy = false;   // the index has the policy's key
-	bool failed = false;      // not evaluated any more
-	uint8_t wanted = 0;       // images of a change to look at: kAfter, kBefore
-	uint64_t change = 0;      // the change
+	FilterTable* table = nullptr;
 	uint64_t unreadable = 0;  // a change that it could not be judged on
 	std::string where;
 	Signature signature{};
@@ -217,7 +220,7 @@ class FilterTable {
 	void read_column(int which, AttrNumber number);
 	bool passes(const Conjuncts& conjuncts, int which);
 	bool same_in_both(const std::vector<AttrNumber>& columns) const noexcept;
-	void want(Filters& filters, const std::vector<uint32_t>& ids, uint8_t images);
+	void want(Filters& filters, std::span<const uint32_t> ids, uint8_t images);
 	void probe(Filters& filters, FilterIndex& index);
 
 	const uint32_t relation_;

@@ -232,6 +232,33 @@ TEST_F(Views, AFilterThatPassesManyRowsOfATransactionGetsThemAllOnce)
 	}
 }
 
+// An audience remembers the latest entries that concern it; whoever is further behind is found his own all the same.
+TEST_F(Views, WhoLagsFarGetsWhatConcernsHimAndNothingElse)
+{
+	Client& first = connect();
+	Client& second = connect();
+	Client& other = connect();
+	watch(first, "a", "v=\\\"mine\\\"");
+	watch(second, "a", "v=\\\"mine\\\"");
+	watch(other, "b", "v=\\\"foreign\\\"");
+	for (Client* client : {&first, &second, &other})
+		read(*client);
+	std::string mine, foreign;
+	for (uint64_t xid = 1; xid <= 500; ++xid) {
+		// Of the two in one audience one keeps up.
+		const bool is_mine = xid % 3 == 0;
+		deliver_row(xid, items, is_mine ? "\"mine\"" : "\"foreign\"");
+		judge();
+		(is_mine ? mine : foreign) += is_mine ? "a.insert,new=mine " : "b.insert,new=foreign ";
+		EXPECT_EQ(changes(second), is_mine ? "a.insert,new=mine " : "") << xid;
+	}
+	EXPECT_EQ(changes(first), mine);
+	EXPECT_EQ(changes(other), foreign);
+	EXPECT_EQ(changes(second), "");
+	EXPECT_EQ(hub.waiting(*first.session), 0u);
+	EXPECT_EQ(hub.waiting(*other.session), 0u);
+}
+
 // --- Resuming with a filter ----------------------------------------------------------------------------------------
 
 TEST_F(Views, WhatWasMissedIsJudgedByAFilterThatIsNew)
