@@ -17,7 +17,13 @@ sub create
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	bless $node, $class;
 	$node->init(extra => [ '--no-locale', '--encoding=UTF8' ]);
-	$node->{plank_port} = PostgreSQL::Test::Cluster::get_free_port();
+	# The next one is a second database's, where a test has one that it gives no port.
+	my $next = 0;
+	while ($next != ($node->{plank_port} // 0) + 1)
+	{
+		$node->{plank_port} = $next || PostgreSQL::Test::Cluster::get_free_port();
+		$next = PostgreSQL::Test::Cluster::get_free_port();
+	}
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'plank'
 plank.port = $node->{plank_port}
