@@ -3,7 +3,8 @@
 
 set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-export LC_ALL=C.UTF-8 PGCONNECT_TIMEOUT=10
+# A busy machine is no reason to fail.
+export LC_ALL=C.UTF-8 PGCONNECT_TIMEOUT=60 PGCTLTIMEOUT=180
 unset PGHOST PGPORT PGUSER PGDATABASE PGDATA PGOPTIONS PGSERVICE PGPASSWORD
 
 if [ "$(id -u)" = 0 ]; then server_user=postgres; else server_user=$(id -un); fi

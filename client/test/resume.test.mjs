@@ -282,7 +282,7 @@ test('a new shape during a resume is told in its place', async (t) => {
 
 // A server that keeps a table's history and cuts connections wherever it likes, mid-transaction above all; two tables on
 // one connection, so that one's catching up runs beside the other's live changes. The seed is in the message.
-test('flapping connections: every change is applied once and in order, whole transactions only', { timeout: 60_000 }, async (t) => {
+test('flapping connections: every change is applied once and in order, whole transactions only', { timeout: 180_000 }, async (t) => {
 	const seed = Math.floor(Math.random() * 2 ** 31);
 	let state = seed || 1;
 	const random = (n) => {

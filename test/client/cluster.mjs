@@ -20,16 +20,20 @@ const bindir = process.env.PLANK_BINDIR ??
 	execFileSync(new URL('../../scripts/private-postgres', import.meta.url).pathname, { encoding: 'utf8' }).trim();
 const asServer = process.getuid() === 0 ? ['runuser', '-u', 'postgres', '--'] : ['env'];
 
+// Below the ports that the system gives to outgoing connections: one of those could take it while the worker is away.
 async function freePort() {
-	const server = net.createServer().listen(0, '127.0.0.1');
-	await new Promise((resolve) => server.once('listening', resolve));
-	const { port } = server.address();
-	await new Promise((resolve) => server.close(resolve));
-	return port;
+	for (;;) {
+		const port = 10_000 + Math.floor(Math.random() * 22_000);
+		const server = net.createServer().listen(port, '127.0.0.1');
+		const free = await new Promise((resolve) => server.once('listening', () => resolve(true)).once('error', () => resolve(false)));
+		if (!free) continue;
+		await new Promise((resolve) => server.close(resolve));
+		return port;
+	}
 }
 
 /** Waits until `condition` gives something true; the test fails when it does not in time. */
-export async function until(condition, what, ms = 30_000) {
+export async function until(condition, what, ms = 180_000) {
 	for (const end = Date.now() + ms; ;) {
 		const result = await condition();
 		if (result) return result;
@@ -84,7 +88,7 @@ export class Cluster {
 			'-c', 'shared_preload_libraries=', 'postgres'], { stdio: ['pipe', 'ignore', 'ignore'], cwd: this.folder });
 		single.stdin.end(['app', 'other'].map((name) => `CREATE DATABASE ${name}\n`).join(''));
 		await new Promise((resolve) => single.once('exit', resolve));
-		await this.tool('pg_ctl', 'start', '-s', '-w', '-D', this.data, '-l', this.logFile);
+		await this.tool('pg_ctl', 'start', '-s', '-w', '-t', '180', '-D', this.data, '-l', this.logFile);
 		await this.sql(`
 			CREATE ROLE web;
 			CREATE ROLE stranger LOGIN;
@@ -98,7 +102,7 @@ export class Cluster {
 				ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO web;
 				ALTER DEFAULT PRIVILEGES FOR ROLE keeper GRANT SELECT ON TABLES TO web;
 				SELECT plank.expose('marker')`, database);
-			const { rows: [{ ready }] } = await this.query(`SELECT plank.wait_until_ready('60s') AS ready`, [], database);
+			const { rows: [{ ready }] } = await this.query(`SELECT plank.wait_until_ready('180s') AS ready`, [], database);
 			assert.ok(ready, `the worker of ${database} did not become ready`);
 		}
 	}
@@ -186,7 +190,7 @@ export class Cluster {
 	async shutDown() {
 		await Promise.allSettled([...this.#sessions.map((session) => session.end()), ...[...this.#pools.values()].map((pool) => pool.end())]);
 		if (statSync(join(this.data, 'postmaster.pid'), { throwIfNoEntry: false })) {
-			await this.tool('pg_ctl', 'stop', '-s', '-w', '-m', 'fast', '-D', this.data);
+			await this.tool('pg_ctl', 'stop', '-s', '-w', '-t', '180', '-m', 'fast', '-D', this.data);
 		}
 	}
 

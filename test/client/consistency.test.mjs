@@ -8,7 +8,7 @@ import { Cluster } from './cluster.mjs';
 import { Model, textOf } from './model.mjs';
 
 const cluster = await Cluster.start({ deadlock_timeout: '20ms' });
-const patience = 60_000;
+const patience = 180_000;
 
 // A table's rows as a client would get them, told by PostgreSQL's own to_jsonb under rule 8's settings.
 async function tableTexts(table) {

@@ -127,6 +127,8 @@ for (const [what, origin, expected] of origins) {
 }
 
 test('beyond plank.max_connections an upgrade gets 503, until a place is free', async (t) => {
+	const connected = async () => (await cluster.query(`SELECT count(*)::int AS n FROM plank.clients WHERE database = 'app'`)).rows[0].n;
+	await until(async () => await connected() === 0, 'the clients of the tests before to have gone');
 	const clients = [];
 	for (;;) {
 		const client = await cluster.client(t, { marker: false }).catch(({ status }) => status);
@@ -140,6 +142,5 @@ test('beyond plank.max_connections an upgrade gets 503, until a place is free', 
 	assert.equal(clients.length, 8);
 	assert.equal((await request('/health')).status, 200);
 	clients[0].socket.close();
-	await clients[0].end();
-	await cluster.client(t, { marker: false });
+	await until(() => cluster.client(t, { marker: false }).catch(() => false), 'a free place');
 });

@@ -177,7 +177,7 @@ test('100,000 rows in one transaction come in order, in parts of about 256 kB', 
 		for (const message of [JSON.parse(data)].flat()) if (message.type === 'transaction') sizes.push(Buffer.byteLength(JSON.stringify(message)));
 	};
 	await cluster.sql(`INSERT INTO many SELECT i, 'row ' || i FROM generate_series(1, 100000) i`);
-	const { changes, parts } = await client.transaction(60_000);
+	const { changes, parts } = await client.transaction();
 	assert.equal(changes.length, 100_000);
 	assert.ok(changes.every(({ op, new: { id, t: text } }, i) => op === 'insert' && id === i + 1 && text === `row ${i + 1}`));
 	assert.equal(parts, sizes.length);

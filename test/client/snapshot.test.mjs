@@ -84,9 +84,9 @@ for (const [transport, cluster] of Object.entries(clusters)) {
 			client.send({ type: 'subscribe', id: 'a', table: 'item', snapshot: true, ...(where && { where }) });
 			models.push([client, model]);
 		}
-		await until(() => models.every(([, { read }]) => read), 'all rows to come', 60_000);
+		await until(() => models.every(([, { read }]) => read), 'all rows to come');
 		const then = commits;
-		await until(() => commits > then + 100, 'some more commits', 60_000);
+		await until(() => commits > then + 100, 'some more commits');
 		writing = false;
 		await Promise.all(writers);
 		const expected = async ({ where = 'true' }) => (await cluster.query(`SELECT id, owner, v, t FROM item WHERE ${where}`)).rows;
@@ -99,7 +99,7 @@ for (const [transport, cluster] of Object.entries(clusters)) {
 				} catch {
 					return false;
 				}
-			}, 'the mirror to equal its SELECT', 20_000).catch(() => assert.deepEqual(model.rows, want, model.where));
+			}, 'the mirror to equal its SELECT').catch(() => assert.deepEqual(model.rows, want, model.where));
 		}
 		await cluster.sql('TRUNCATE item');
 	});

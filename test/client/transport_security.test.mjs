@@ -103,9 +103,9 @@ test('the Unix-domain socket serves clients without TLS, and comes and goes with
 
 test('an address that comes too often gets 429, others and this machine do not', async (t) => {
 	const come = (address) => open(t, { headers: { 'X-Forwarded-For': address } }).then(() => 101, ({ status }) => status);
-	const got = [];
-	for (let i = 0; i < 15; i += 1) got.push(await come('192.0.2.1'));
-	assert.deepEqual(got.slice(0, 10), Array(10).fill(101));
+	for (let i = 0; i < 10; i += 1) assert.equal(await come('192.0.2.1'), 101);
+	// One a second is let in meanwhile, however long each takes; of so many at once not all are.
+	const got = await Promise.all(Array.from({ length: 60 }, () => come('192.0.2.1')));
 	assert.ok(got.includes(429), `${got}`);
 	assert.equal(await come('192.0.2.2'), 101);
 	for (let i = 0; i < 15; i += 1) assert.equal(await open(t).then(() => 101), 101);
@@ -117,6 +117,8 @@ test('subscriptions beyond plank.subscribe_rate wait, and none is refused', asyn
 	await set({ 'plank.subscribe_rate': 2 });
 	const wire = await open(t);
 	await until(async () => (await cluster.query('SHOW plank.subscribe_rate')).rows[0]['plank.subscribe_rate'] === '2', 'the setting');
+	// New sessions show it when the worker has been told; it takes it between two turns.
+	for (let i = 0; i < 2; i += 1) await wire.ask({ type: 'ping' }, 'pong');
 	const start = Date.now();
 	for (let i = 0; i < 24; i += 1) wire.send({ type: 'subscribe', id: `${i}`, table: 'item' });
 	for (let i = 0; i < 24; i += 1) assert.equal((await wire.next('subscribed')).id, `${i}`);

@@ -82,7 +82,7 @@ async function start(wire, tables) {
 // Applies transactions until the event `end` arrives on the channel `marker`.
 async function follow(wire, copies, end, check = () => {}) {
 	for (let transactions = 0; ; transactions += 1) {
-		const { changes } = await wire.transaction(60_000);
+		const { changes } = await wire.transaction();
 		for (const change of changes) {
 			if (change.channel === 'marker') {
 				if (change.payload === end) return transactions;

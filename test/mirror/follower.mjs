@@ -9,7 +9,7 @@ import { tables } from './schema.mjs';
 import { Scribe } from './writer.mjs';
 
 // How long after its reason a reset may come, at the most.
-const grace = 10_000;
+const grace = 20_000;
 
 export class Follower {
 	/** Since the start. */

@@ -107,7 +107,7 @@ async function settle({ servers, clients }) {
 	await mark(new Scribe(servers, 0));
 	const lacks = (client) => client.lacks((table, rows) => marks[table](rows));
 	const late = () => clients.filter((client) => !client.failed && lacks(client).length > 0);
-	await until(() => failures.count > 0 || late().length === 0, 'every client catches up', 60_000).catch((error) => {
+	await until(() => failures.count > 0 || late().length === 0, 'every client catches up').catch((error) => {
 		for (const client of late()) client.fail(new Finding(error.message, { incomplete: lacks(client).map((id) => client.standing(id)) }));
 	});
 	if (failures.count === 0) out.write(`compared: ${await compare(servers, clients)}\n`);

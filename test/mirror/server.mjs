@@ -24,7 +24,7 @@ class Server extends Cluster {
 	/** Until it runs: after a kill the old processes may hold its shared memory for a moment. */
 	async start() {
 		const start = () => this.tool('pg_ctl', 'start', '-s', '-w', '-D', this.data, '-l', this.logFile);
-		await until(() => start().then(() => true, () => pause(100)), 'the server\'s start', 60_000);
+		await until(() => start().then(() => true, () => pause(100)), 'the server\'s start');
 	}
 
 	kill(pid, signal = 'SIGKILL') {
@@ -43,7 +43,7 @@ class Server extends Cluster {
 
 	/** Until the server takes sessions and its worker clients. */
 	ready() {
-		return until(() => this.query(`SELECT plank.wait_until_ready('20s') AS ready`).then(({ rows }) => rows[0].ready, () => false), 'the worker\'s return', 90_000);
+		return until(() => this.query(`SELECT plank.wait_until_ready('20s') AS ready`).then(({ rows }) => rows[0].ready, () => false), 'the worker\'s return');
 	}
 
 	connect(options = {}) {

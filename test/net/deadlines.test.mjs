@@ -70,10 +70,10 @@ describe('messages', () => {
 			}
 		}))
 	test('an idle client is not cut', () =>
-		withEcho(['--message-timeout=200', '--handshake-timeout=200', '--send-timeout=200'], async (echo) => {
+		withEcho(['--message-timeout=1500', '--handshake-timeout=1500', '--send-timeout=1500'], async (echo) => {
 			const ws = await WS.open(echo.port)
 			await ws.roundTrip()
-			await sleep(1200)
+			await sleep(3500)
 			await ws.roundTrip()
 			ws.destroy()
 		}))

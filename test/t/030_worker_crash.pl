@@ -22,7 +22,7 @@ sub crash
 	$node->insert(++$row);
 	my $before = $client->transaction->{position};
 	my $mark = $node->log_mark;
-	kill $signal, $pid // $node->worker_pid or BAIL_OUT("no process to crash: $!");
+	kill $signal, $pid // $node->worker_pid or die "no process to crash: $!";
 	is($client->close_code, 0, "SIG$signal: the connection breaks");
 	$node->wait_for_line(qr/all server processes terminated; reinitializing/, $mark);
 	my $again = $node->watcher;
@@ -87,7 +87,7 @@ sub idle_reader
 	$reader->await('rows');
 	$reader->disconnect;
 	my $found;
-	$node->wait_for('a reader', sub { $found = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'plank snapshot'}) });
+	$node->wait_for('a reader', sub { $found = $node->safe_psql('postgres', q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'plank snapshot' LIMIT 1}) });
 	return $found;
 }
 for my $round (1 .. 3)

@@ -94,8 +94,9 @@ $node->kill9;
 ok($node->wait_for('the end of the worker', sub { !PlankCluster::process_lives($worker) }), 'when the postmaster is killed the worker goes');
 note sprintf 'gone in %.2f s', time - $began;
 is($client->close_code, 0, 'with its connections');
+# A zombie's number stands in the lock file as a living process's would.
 $node->wait_for('the end of the postmaster', sub { !kill 0, $postmaster });
-$node->start;
+$node->start_again;
 $node->wait_until_ready;
 $client = $node->watcher;
 $node->insert(0);

@@ -73,7 +73,7 @@ ok(!IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $node->plank_port
 system('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=plank',
 	'-keyout', $key, '-out', $certificate) == 0 or die 'openssl';
 chmod 0600, $key;
-is($node->safe_psql('postgres', q{SELECT plank.wait_until_ready('20s')}), 't', 'and it is served when they can be used, without a reload');
+is($node->safe_psql('postgres', q{SELECT plank.wait_until_ready('180s')}), 't', 'and it is served when they can be used, without a reload');
 my $plain = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $node->plank_port) or die "port: $!";
 print $plain "GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
 like(join('', <$plain>), qr{^HTTP/1\.1 400 .*speaks TLS}s, 'by TLS only');

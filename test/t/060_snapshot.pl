@@ -6,7 +6,6 @@ use lib $FindBin::Bin;
 use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time);
 use PlankCluster;
 
 my $node = PlankCluster->create('main', conf => 'max_worker_processes = 4');
@@ -121,9 +120,9 @@ is(ask("SELECT state, backend_xmin IS NOT NULL, query $reader"), 'active|t|SELEC
 	'a reader in the midst of its rows');
 cmp_ok(memory($_), '<', 30, sprintf '%s keeps little: %.1f MB', $_ == $pid ? 'the reader' : 'the client', memory($_)) for $pid, $client_pid;
 $node->safe_psql('postgres', 'CREATE DATABASE other');
-my $began = time;
-$node->safe_psql('postgres', 'DROP DATABASE other');
-cmp_ok(time - $began, '<', 3, 'DROP DATABASE of another database does not wait for it');
+# It would wait for as long as the pause lasts.
+$node->safe_psql('postgres', 'DROP DATABASE other', timeout => $PostgreSQL::Test::Utils::timeout_default);
+pass('DROP DATABASE of another database does not wait for it');
 $gate->query('SELECT pg_advisory_unlock(1)');
 is(end($client), '1000000|', 'all of a million rows');
 cmp_ok(memory($_), '<', 30, sprintf '%s after them: %.1f MB', $_ == $pid ? 'the reader' : 'the client', memory($_)) for $pid, $client_pid;
@@ -177,16 +176,19 @@ CREATE TABLE written (id bigserial PRIMARY KEY, xid text DEFAULT pg_current_xact
 GRANT SELECT ON written TO web;
 SELECT plank.track('written');
 CREATE TABLE taken (n int, low xid8, high xid8, in_progress xid8[], rows jsonb, count int8);
+CREATE TABLE halt ();
 SQL
 my @writers = map { session() } 1 .. 4;
 begin($_, <<'SQL') for @writers;
-DO $$ BEGIN FOR i IN 1 .. 400 LOOP
+DO $$ BEGIN FOR i IN 1 .. 1000000 LOOP
 	INSERT INTO written DEFAULT VALUES;
 	BEGIN INSERT INTO written DEFAULT VALUES; EXCEPTION WHEN OTHERS THEN NULL; END;
-	PERFORM pg_sleep(random() / 300);
+	PERFORM pg_sleep(random() / 100);
 	IF i % 7 = 0 THEN ROLLBACK; ELSE COMMIT; END IF;
+	EXIT WHEN EXISTS (SELECT FROM halt);
 END LOOP; END $$
 SQL
+until_true('every writer writing', 'SELECT count(*) > 20 FROM written');
 $client = session();
 $client->query(<<'SQL');
 DO $$ BEGIN FOR i IN 1 .. 60 LOOP
@@ -195,6 +197,7 @@ DO $$ BEGIN FOR i IN 1 .. 60 LOOP
 	COMMIT;
 END LOOP; END $$
 SQL
+ask('INSERT INTO halt DEFAULT VALUES');
 end($_) for @writers;
 $_->quit for @writers;
 is(ask(<<'SQL'), '60|t|0', 'sixty snapshots show exactly the transactions that their headers say');
@@ -209,15 +212,16 @@ SQL
 my @others = map { session() } 1, 2;
 $client->quit;
 until_true('no reader', "SELECT count(*) = 0 $reader");
+# They too have to wait, when the server has not seen yet that the former reader has gone.
 $_->query(q{SELECT count FROM plank_test.read_snapshot('few')}) for @others;
+my $mark = $node->log_mark;
 $client = session();
 begin($client, q{SET client_min_messages = error; SELECT count FROM plank_test.read_snapshot('items')});
-my $mark = 0;
 $node->wait_for_line(qr/WARNING:  plank: no process can be started for snapshots/, $mark);
 $node->wait_for_line(qr/HINT:  Raise max_worker_processes, or lower plank.max_snapshots/, $mark);
 $others[0]->quit;
 is(end($client), '2', 'a request waits until a process can be started');
-is(() = $node->log_since(0) =~ /no process can be started/g, 1, 'which is said once');
+is(() = $node->log_since($mark) =~ /no process can be started/g, 1, 'which is said once');
 
 # A policy that hangs is stopped, also one that catches every cancel; and for that it is not asked again.
 $others[1]->quit;
@@ -254,9 +258,7 @@ begin($others[1], q{SELECT count FROM plank_test.read_snapshot('many', keep => f
 begin($client, q{SELECT count FROM plank_test.read_snapshot('items')});
 until_true('both', "SELECT count(*) = 2 $reader AND state = 'active'");
 until_true('the lock wanted', "SELECT count(*) = 1 $reader AND wait_event_type = 'Lock'");
-$began = time;
-$node->stop('fast');
-cmp_ok(time - $began, '<', 5, 'a fast stop waits for neither');
+ok($node->stop('fast'), 'a fast stop waits for neither');
 
 # The postmaster dies while readers wait for a client, for a lock, and for work.
 $node->start;

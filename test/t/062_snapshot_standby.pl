@@ -22,6 +22,7 @@ VACUUM ANALYZE;
 GRANT SELECT ON written, many TO web;
 SELECT plank.track('written'), plank.track('many');
 CREATE TABLE taken (low xid8, high xid8, in_progress xid8[], rows jsonb);
+CREATE TABLE halt ();
 SQL
 $primary->backup('copy');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
@@ -36,20 +37,23 @@ for my $writer (@writers)
 {
 	$writer->query_until(qr/begun/, <<'SQL');
 \echo begun
-DO $$ BEGIN FOR i IN 1 .. 60 LOOP
+DO $$ BEGIN FOR i IN 1 .. 1000000 LOOP
 	INSERT INTO written DEFAULT VALUES;
 	FOR j IN 1 .. CASE WHEN i % 3 = 0 THEN 100 ELSE 2 END LOOP
 		BEGIN INSERT INTO written DEFAULT VALUES; EXCEPTION WHEN OTHERS THEN NULL; END;
 	END LOOP;
 	PERFORM pg_sleep(random() / 30);
 	IF i % 7 = 0 THEN ROLLBACK; ELSE COMMIT; END IF;
+	EXIT WHEN EXISTS (SELECT FROM halt);
 END LOOP; END $$;
 SQL
 }
+$standby->poll_query_until('postgres', 'SELECT count(*) > 20 FROM written');
 my $snapshots = 40;
 my $taken = $standby->safe_psql('postgres', join '', map {
 		q{SELECT xmin, xmax, in_progress, '[' || coalesce(rows, '') || ']' FROM (SELECT pg_sleep(0.03)) w, plank_test.read_snapshot('written');} . "\n"
 	} 1 .. $snapshots);
+$primary->safe_psql('postgres', 'INSERT INTO halt DEFAULT VALUES');
 $_->query('SELECT 1') for @writers;
 $_->quit for @writers;
 my $load = join ";\n", map {

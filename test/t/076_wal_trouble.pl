@@ -19,12 +19,20 @@ CONF
 sub ids { return join ' ', map { $_->{new}{id} } @{ $_[0]{changes} } }
 my $client = $node->watcher;
 my $pid = $node->worker_pid;
+# New sessions show a setting when the postmaster has told everybody else of it; the worker takes it between two turns.
+sub in_force
+{
+	my ($name, $value) = @_;
+	$node->wait_for('the setting', sub { $node->safe_psql('postgres', "SHOW $name") eq $value });
+	$client->sync for 1 .. 2;
+	return;
+}
 
 # Nothing can be kept on disk: a large transaction is lost, small ones are not.
 $node->safe_psql('postgres', q{CREATE TABLE others (id int PRIMARY KEY); GRANT SELECT ON others TO web; SELECT plank.track('others')});
 $client->subscribe('others', table => 'others');
 $node->set('plank.spill_size', 0);
-$node->wait_for('the setting', sub { $node->safe_psql('postgres', 'SHOW plank.spill_size') eq '0' });
+in_force('plank.spill_size', '0');
 my $mark = $node->log_mark;
 $node->safe_psql('postgres', q{INSERT INTO items SELECT i, repeat('x', 1000) FROM generate_series(1, 8000) i});
 my $message = $client->await(sub { $_[0]{type} =~ /^(transaction|reset)$/ });
@@ -33,7 +41,7 @@ $node->wait_for_line(qr/WARNING:  plank: a large transaction could not be kept.*
 $node->safe_psql('postgres', q{INSERT INTO others VALUES (1)});
 is(ids($client->await('transaction')), '1', 'and of no other');
 $node->set('plank.spill_size', undef);
-$node->wait_for('the setting', sub { $node->safe_psql('postgres', 'SHOW plank.spill_size') eq '1GB' });
+in_force('plank.spill_size', '1GB');
 $node->safe_psql('postgres', q{DELETE FROM items});
 is(scalar @{ $client->transaction->{changes} }, 8000, 'with room it is delivered whole');
 
@@ -58,6 +66,7 @@ $node->safe_psql('postgres', q{BEGIN; INSERT INTO items VALUES (60999, 'prepared
 recycle();
 kill 'TERM', $pid;
 $client->close_code;
+$node->wait_for('its end', sub { !PlankCluster::process_lives($pid) });
 $client = $node->watcher;
 $pid = $node->worker_pid;
 $session->query_safe('COMMIT');
@@ -67,8 +76,7 @@ $client->disconnect;
 $node->restart;
 $node->wait_until_ready;
 recycle();
-kill 'TERM', $node->worker_pid;
-$node->wait_for('a new worker', sub { $node->worker_pid ne $pid });
+$node->end_worker;
 $node->wait_until_ready;
 $client = $node->watcher;
 $pid = $node->worker_pid;
@@ -77,7 +85,9 @@ is(ids($client->transaction), '50006', 'others are not affected');
 $node->safe_psql('postgres', q{COMMIT PREPARED 'p'});
 like($client->await(sub { $_[0]{type} =~ /^(transaction|reset)$/ })->{reason}, qr/from its beginning/, 'so is a prepared one');
 
-# A huge record of somebody else is read over, and its memory given back.
+# A huge record of somebody else is read over, and its memory given back. No checkpoint may recycle it before it is read.
+$node->set('max_wal_size', '2GB');
+in_force('max_wal_size', '2GB');
 my $before = PlankCluster::memory_of($pid);
 $node->safe_psql('postgres', q{SELECT pg_logical_emit_message(false, 'huge', repeat('x', 300000000))});
 $node->insert(50004);

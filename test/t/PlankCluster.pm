@@ -17,7 +17,13 @@ sub create
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	bless $node, $class;
 	$node->init(extra => [ '--no-locale', '--encoding=UTF8' ]);
-	$node->{plank_port} = PostgreSQL::Test::Cluster::get_free_port();
+	# The next one is a second database's, where a test has one that it gives no port.
+	my $next = 0;
+	while ($next != ($node->{plank_port} // 0) + 1)
+	{
+		$node->{plank_port} = $next || PostgreSQL::Test::Cluster::get_free_port();
+		$next = PostgreSQL::Test::Cluster::get_free_port();
+	}
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'plank'
 plank.port = $node->{plank_port}
@@ -92,6 +98,38 @@ sub worker_pid
 			q{SELECT pid FROM pg_stat_activity WHERE backend_type = 'plank worker' AND datname = '%s'}, $database // 'postgres'));
 }
 
+
+# Ends the worker as an administrator does and waits until it has gone: until then it may take clients, and lose them.
+sub end_worker
+{
+	my ($node, $pid) = @_;
+	$node->wait_for('a worker', sub { $pid = $node->worker_pid }) if !$pid;
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+	$node->wait_for("the end of worker $pid", sub { !process_lives($pid) });
+	return;
+}
+
+# Sessions live as long as their test, so the limit is each query's.
+sub background_psql
+{
+	my ($node, @arguments) = @_;
+	my $session = $node->SUPER::background_psql(@arguments);
+	$session->set_query_timer_restart;
+	return $session;
+}
+
+# After the postmaster was killed: what is left of the former server ends by itself, and until then no other can start.
+sub start_again
+{
+	my ($node) = @_;
+	$node->wait_for('a start', sub {
+		my $started = $node->start(fail_ok => 1);
+		$node->{_pid} = undef if !$started;    # it has read the former one's file
+		return $started;
+	});
+	return;
+}
+
 sub insert { my ($node, $id, $name) = @_; $node->safe_psql('postgres', sprintf q{INSERT INTO items VALUES (%d, '%s')}, $id, $name // 'x'); return }
 
 # Changes a setting in postgresql.conf (undef: removes it) and reloads; tells where the log stood before.
@@ -111,7 +149,13 @@ sub log_since { my ($node, $mark) = @_; return substr slurp_file($node->logfile)
 sub log_count { my ($node, $pattern, $mark) = @_; my $count = () = $node->log_since($mark) =~ /$pattern/g; return $count }
 sub wait_for_line { my ($node, $pattern, $mark) = @_; return $node->wait_for("$pattern in the log", sub { $node->log_since($mark) =~ $pattern }) }
 
-sub process_lives { return kill(0, $_[0]) && slurp_file("/proc/$_[0]/stat") !~ /\) Z / }
+# A zombie has ended; the file goes with the process, at any time.
+sub process_lives
+{
+	my ($pid) = @_;
+	my $status = kill(0, $pid) ? eval { slurp_file("/proc/$pid/stat") } : undef;
+	return $status && $status !~ /\) [ZX] / ? 1 : 0;
+}
 
 # Resident memory of a process that is its own, in kB: mapped files do not count.
 sub memory_of { my ($pid) = @_; my ($size) = slurp_file("/proc/$pid/status") =~ /^RssAnon:\s+(\d+)/m; return $size }

@@ -23,18 +23,21 @@ my @deaf = map {
 	$client->subscribe('items', table => 'items');
 	$client;
 } 1 .. 20;
-# One that reads, in a process of its own.
+# One that reads, in a process of its own, and says after each thousand rows that it has them.
 my $rows = 200_000;
+pipe my $progress, my $tell or die "pipe: $!";
 my $reader = fork // die "fork: $!";
 if ($reader == 0)
 {
-	my $seen = 0;
+	close $progress;
+	my ($seen, $told) = (0, 0);
 	eval {
 		my $client = $node->client(raw => 1);
 		$client->send({ type => 'subscribe', id => 'load', table => 'load' });
-		while (defined(my $text = $client->next(120)))
+		while (defined(my $text = $client->next))
 		{
 			$seen += () = $text =~ /"op":"insert"/g;
+			for (; $told < int($seen / 1000); $told++) { syswrite $tell, '.' }
 			last if $seen >= $rows || $text =~ /"type":"reset"/;
 		}
 	};
@@ -46,9 +49,13 @@ $node->wait_for('the reader', sub { $node->safe_psql('postgres', 'SELECT subscri
 my $worker = $node->worker_pid;
 my $idle = PlankCluster::memory_of($worker);
 my $most = 0;
-# 200 MB in transactions of 1 MB, five times of what memory and disk together may hold.
-for (1 .. $rows / 1000)
+# 200 MB in transactions of 1 MB, five times of what memory and disk together may hold. On a busy machine the reader would
+# be one who lags, if it were never waited for.
+close $tell;
+my $read = 0;
+for my $written (1 .. $rows / 1000)
 {
+	while ($written - $read > 16) { $read += sysread($progress, my $news, 64) || last }
 	$node->safe_psql('postgres', q{INSERT INTO load SELECT i, repeat('x', 1000) FROM generate_series(1, 1000) i});
 	my $now = PlankCluster::memory_of($worker);
 	$most = $now if $now > $most;

@@ -47,7 +47,7 @@ is($first->transaction->{changes}[0]{new}{id}, 2, 'and the old ones are there');
 my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
 system_or_bail('prlimit', "--pid=$postmaster", '--nofile=200:200');
 my $mark = $node->log_mark;
-$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+$node->end_worker($pid);
 $first = $node->watcher;
 $node->wait_for_line(qr/WARNING: .*the limit of open files \(200\) is too low for 10000 connections/, $mark);
 @crowd = crowd(300);

@@ -52,10 +52,13 @@ is($node->safe_psql($other, 'SELECT count(*) FROM plank.subscriptions WHERE data
 
 # What befalls one.
 my $mark = $node->log_mark;
-$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'plank worker' AND datname = 'postgres'});
+my @ended = split /\n/, $node->worker_pid('postgres');
+is(@ended, 2, 'two workers');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($_)") for @ended;
 is($_->close_code, 1001, 'clients of a worker that is ended are told') for @here[ 0, 7 ];
 $node->safe_psql($other, q{INSERT INTO items VALUES (2, 'goes on')});
 is_deeply(heard(@there), [ ('goes on') x 8 ], 'the other database\'s clients do not notice');
+$node->wait_for('their end', sub { !grep { PlankCluster::process_lives($_) } @ended });
 $node->wait_until_ready('postgres');
 @here = clients($node->plank_port);
 
@@ -63,8 +66,7 @@ $node->safe_psql($other, 'DROP EXTENSION plank CASCADE');
 is($_->await('unsubscribed')->{code} =~ /^42/, 1, 'the extension goes from one') for @there[ 0, 7 ];
 $node->safe_psql('postgres', q{INSERT INTO items VALUES (3, 'still here')});
 is_deeply(heard(@here), [ ('still here') x 8 ], 'and stays in the other');
-my ($status) = PlankClient::http($other_port, '/health');
-is($status, 503, '/health of each says how it is');
+ok($node->wait_for('/health', sub { my ($status) = PlankClient::http($other_port, '/health'); ($status // 0) == 503 }), '/health of each says how it is');
 is($node->log_count(qr/ERROR|FATAL|PANIC/, $mark), 0, 'without an error in the log');
 $node->stop;
 done_testing();
