@@ -41,6 +41,7 @@ struct HubLimits {
 	// Memory for what is read again of the past. More than net::Limits::send_buffer, so that a client that reads none of
 	// it is cut before everybody else's resume waits for it for good.
 	size_t replay = 16 << 20;
+	size_t memory = 0;  // of the whole worker; 0: no limit. Conditions may take a quarter.
 };
 
 struct HubCounters {
@@ -50,6 +51,7 @@ struct HubCounters {
 	// By what made them necessary: DDL and its like, changes that could not be delivered, a resume that failed.
 	uint64_t resets_ddl = 0, resets_lost = 0, resets_resume = 0;
 	uint64_t resumed_from_log = 0, resumed_by_replay = 0;
+	uint64_t shed = 0;  // sessions, for memory
 };
 
 // Takes what `plank.track(notify => …)` asks to be sent on public channels.
@@ -124,6 +126,16 @@ class Hub {
 	// Keeps the log and the caches within their limits. Returns an error of the temporary files, or "".
 	std::string trim();
 
+	// --- Memory: see hub_memory.cpp. What it is in all, and how much there may be, is for the worker to know.
+	// While it is low what only makes things faster is not kept, and new subscriptions are refused.
+	void set_memory_is_low(bool low);
+	bool memory_is_low() const noexcept { return memory_is_low_; }
+	// What the log is kept to now.
+	TransactionLog::Limits log_limits() const;
+	// Closes those sessions that take most, until about `bytes` will be free, but not more than a turn has time for; how
+	// many.
+	size_t shed(size_t bytes);
+
 	// --- A pass over the past: see past.hpp.
 	void replay_begun();
 	void replay_verified(uint64_t ticket);
@@ -165,6 +177,7 @@ class Hub {
 	struct Filter {
 		size_t references = 0;
 		uint64_t born = 0;  // of filters_born_
+		size_t bytes = 0;   // of the evaluator's memory
 		std::unordered_set<Audience*> audiences;
 	};
 	// A table's shape as the log told it last, and where.
@@ -320,6 +333,18 @@ class Hub {
 	void let_oldest_batch_go() noexcept;
 	void pop_waiting(Session& session, size_t count);
 
+	// hub_memory.cpp
+	struct Consumer {
+		Session* session;
+		size_t bytes;
+	};
+	size_t cache_limit() const noexcept;
+	bool lacks_memory_for(Session& session, const Request& request);
+	bool lacks_memory_for(FilterId filter, Session& session, const Request& request);
+	bool has_room_for(FilterId filter) const;
+	size_t memory_of(const Session& session) const;
+	std::vector<Consumer> consumers() const;
+
 	// hub_identity.cpp
 	void authenticate(Session& session, const Request& request);
 
@@ -349,6 +374,8 @@ class Hub {
 	// What subscriptions and audiences have; both hold references, for what waits for a client needs its filter too.
 	std::unordered_map<FilterId, Filter> filters_;
 	uint64_t filters_born_ = 0;
+	size_t filter_bytes_ = 0;  // of all of them
+	bool memory_is_low_ = false;
 	// What nobody needs any more, perhaps since a network callback, where the evaluator must not be called. There is room
 	// for all filters that could join.
 	std::vector<FilterId> released_;

@@ -363,7 +363,7 @@ void Hub::keep_batch(const AudiencePtr& audience, Batch&& batch)
 		audience->batches.erase(audience->batches.begin());
 	}
 	// The newest stays however large it is: all other sessions of the audience are about to need it.
-	while (cached_.size() > 1 && (cached_.size() > kCachedBatches || cached_bytes_ > limits_.log.memory / 4))
+	while (cached_.size() > 1 && (cached_.size() > kCachedBatches || cached_bytes_ > cache_limit()))
 		let_oldest_batch_go();
 }
 

@@ -27,10 +27,13 @@ FilterId Hub::add_filter(FilterId filter)
 	release_unused();
 	released_.reserve(filters_.size() + 1);
 	Filter& known = filters_[filter];
-	if (known.references++ == 0)
+	if (known.references++ == 0) {
 		known.born = ++filters_born_;
-	else
+		known.bytes = evaluator_.memory_of(filter);
+		filter_bytes_ += known.bytes;
+	} else {
 		evaluator_.release(filter);
+	}
 	return filter;
 }
 
@@ -39,6 +42,7 @@ void Hub::release_filter(FilterId filter) noexcept
 	if (filter == kNoFilter) return;
 	const auto found = filters_.find(filter);
 	if (--found->second.references > 0) return;
+	filter_bytes_ -= found->second.bytes;
 	filters_.erase(found);
 	released_.push_back(filter);
 }

@@ -42,6 +42,7 @@ class FilterEvaluator final : public core::Evaluator {
 	void begin_turn() noexcept override;
 	size_t filters() const noexcept override { return filters_.size() - free_.size(); }
 	size_t memory() const noexcept override;
+	size_t memory_of(core::FilterId filter) const noexcept override;
 
  private:
 	using Tables = std::vector<std::unique_ptr<FilterTable>>;

@@ -100,6 +100,7 @@ void Worker::turn()
 		look_ = true;
 	}
 	if (receiving_) serve_database();
+	look_at_memory();
 	if (Clock::now() >= next_tick_) tick();
 	report_.answer(hub_);
 }
@@ -212,6 +213,8 @@ void Worker::publish_counters() noexcept
 	put(to.errors, hub.errors + errors_);
 	put(to.log_bytes, hub_.log().memory());
 	put(to.spill_bytes, hub_.log().spilled());
+	put(to.memory_bytes, meter_.last());
+	put(to.clients_shed, hub.shed);
 	put(to.notify_sent, notices_.sent());
 	put(to.notify_skipped, notices_.skipped());
 	const ReceiverCounters& received = received_;

@@ -1,0 +1,40 @@
+// What memory the worker really uses, whoever asked for it: PostgreSQL's contexts, the C++ library, OpenSSL and
+// libwebsockets all have it from malloc. Runs in the worker.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace plank::worker {
+
+class MemoryMeter {
+ public:
+	using Clock = std::chrono::steady_clock;
+
+	~MemoryMeter();
+	MemoryMeter() = default;
+	MemoryMeter(const MemoryMeter&) = delete;
+	MemoryMeter& operator=(const MemoryMeter&) = delete;
+
+	// Bytes used now; costs microseconds while that is far below `limit` (0: none). What was freed and not given back to
+	// the system is used no more, but malloc takes up to a microsecond for each hole to tell how much that is: near the
+	// limit it is asked so seldom that this takes a fiftieth of the time, and between two answers only growth is seen.
+	size_t measure(size_t limit) noexcept;
+	size_t last() const noexcept { return last_; }
+	// Whether the last measurement knows what was freed by then.
+	bool is_exact() const noexcept { return exact_; }
+	// Gives freed memory back to the system when there is much of it; as seldom.
+	void give_back(size_t limit) noexcept;
+
+ private:
+	size_t resident() noexcept;
+	size_t allocated() noexcept;
+
+	int status_ = -1;  // of this process, kept open
+	size_t last_ = 0, resident_ = 0;
+	size_t allocated_ = 0, resident_then_ = 0;
+	bool exact_ = true;
+	Clock::time_point next_allocated_{}, next_trim_{};
+};
+
+}  // namespace plank::worker
