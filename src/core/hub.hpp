@@ -127,14 +127,15 @@ class Hub {
 	std::string trim();
 
 	// --- Memory: see hub_memory.cpp. What it is in all, and how much there may be, is for the worker to know.
-	// While it is low what only makes things faster is not kept, and new subscriptions are refused.
-	void set_memory_is_low(bool low);
-	bool memory_is_low() const noexcept { return memory_is_low_; }
-	// What the log is kept to now.
+	// How much more the log may take than it does, or, below 0, how much less it must. True when that changes `log_limits`,
+	// what it is kept to now.
+	bool set_spare_memory(int64_t spare);
 	TransactionLog::Limits log_limits() const;
 	// Closes those sessions that take most, until about `bytes` will be free, but not more than a turn has time for; how
 	// many.
 	size_t shed(size_t bytes);
+	// While it is low new subscriptions are refused.
+	void set_memory_is_low(bool low) noexcept { memory_is_low_ = low; }
 
 	// --- A pass over the past: see past.hpp.
 	void replay_begun();
@@ -375,6 +376,7 @@ class Hub {
 	std::unordered_map<FilterId, Filter> filters_;
 	uint64_t filters_born_ = 0;
 	size_t filter_bytes_ = 0;  // of all of them
+	size_t log_in_memory_ = SIZE_MAX;
 	bool memory_is_low_ = false;
 	// What nobody needs any more, perhaps since a network callback, where the evaluator must not be called. There is room
 	// for all filters that could join.

@@ -18,11 +18,11 @@ constexpr size_t kMostShed = 100;
 // A node of a hash table or list, with what malloc adds.
 constexpr size_t kNode = 64;
 // What a subscription's audience keeps for it besides its id, which stands there three times.
-constexpr size_t kInAudience = 256;
+constexpr size_t kInAudience = 64;
 
 size_t size_of(const Subscription& subscription) noexcept
 {
-	size_t bytes = sizeof subscription + subscription.channel.capacity() + 4 * subscription.id.size() + kInAudience;
+	size_t bytes = sizeof subscription + subscription.channel.capacity() + 2 * subscription.id.size() + kInAudience;
 	if (subscription.columns)
 		for (const std::string& name : *subscription.columns)
 			bytes += sizeof name + name.capacity();
@@ -33,23 +33,33 @@ size_t size_of(const Subscription& subscription) noexcept
 
 // --- Letting go ----------------------------------------------------------------------------------------------------
 
-// The log keeps what somebody needs, but on disk rather than in memory, and no history.
+// Where memory is wanted for clients the log keeps less history, and what somebody needs on disk. Some it always has.
+bool Hub::set_spare_memory(int64_t spare)
+{
+	const size_t most = limits_.log.memory;
+	const auto limit = static_cast<int64_t>(most);
+	const int64_t room = static_cast<int64_t>(log_.memory() + cached_bytes_) + std::clamp(spare, -limit, limit);
+	const auto wanted = static_cast<size_t>(std::clamp(room, limit / 8, limit));
+	// Every change costs a look at all clients.
+	const size_t former = std::min(log_in_memory_, most);
+	const bool slight = std::max(wanted, former) - std::min(wanted, former) < most / 8;
+	if (slight && wanted != most && wanted != most / 8) return false;
+	log_in_memory_ = wanted;
+	if (wanted == former) return false;
+	log_.set_limits(log_limits());
+	while (!cached_.empty() && cached_bytes_ > cache_limit())
+		let_oldest_batch_go();
+	return true;
+}
+
 TransactionLog::Limits Hub::log_limits() const
 {
 	TransactionLog::Limits limits = limits_.log;
-	if (memory_is_low_) limits.in_memory = limits.memory / 8;
+	limits.in_memory = log_in_memory_;
 	return limits;
 }
 
-size_t Hub::cache_limit() const noexcept { return memory_is_low_ ? 0 : limits_.log.memory / 4; }
-
-void Hub::set_memory_is_low(bool low)
-{
-	if (std::exchange(memory_is_low_, low) == low) return;
-	log_.set_limits(log_limits());
-	while (low && !cached_.empty())
-		let_oldest_batch_go();
-}
+size_t Hub::cache_limit() const noexcept { return log_limits().soft() / 4; }
 
 // --- Refusing ------------------------------------------------------------------------------------------------------
 

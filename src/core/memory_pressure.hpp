@@ -1,5 +1,5 @@
-// How near a worker is to plank.max_memory, and what follows: nothing; let go what only makes things faster and refuse
-// newcomers; or close clients. Runs in the worker. Must not call PostgreSQL.
+// How near a worker is to plank.max_memory, and what follows: nothing, or less history from 80 % on; refusing newcomers;
+// closing clients. Runs in the worker. Must not call PostgreSQL.
 //
 //   ample ──above 90 %──▶ low ──above 100 %──▶ over
 //     ◀──below 85 %────────◀──below 85 %────────┘
@@ -32,6 +32,11 @@ class MemoryPressure {
 		return state_;
 	}
 	State state() const noexcept { return state_; }
+	// What may still be taken for what only makes things faster; below 0: as much of that has to go.
+	int64_t spare(size_t used) const noexcept
+	{
+		return limit_ == 0 ? INT64_MAX : static_cast<int64_t>(limit_ / 5 * 4) - static_cast<int64_t>(used);
+	}
 	// Bytes that have to be given back before clients are safe again; 0 but when over.
 	size_t excess(size_t used) const noexcept { return state_ == State::over && used > relief() ? used - relief() : 0; }
 

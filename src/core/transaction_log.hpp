@@ -70,7 +70,7 @@ class TransactionLog {
 		size_t memory = 64 << 20;
 		size_t spill = 1 << 30;
 		std::string directory;  // of temporary files
-		// Beyond this history goes, and what is needed goes to a file. Less than `memory` while that is short.
+		// Beyond this history goes, and what is needed goes to a file. Less than `memory` while clients want more of it.
 		size_t in_memory = SIZE_MAX;
 		size_t soft() const noexcept { return in_memory < memory ? in_memory : memory; }
 	};

@@ -77,16 +77,16 @@ size_t MemoryMeter::measure(size_t limit) noexcept
 	return last_;
 }
 
-void MemoryMeter::give_back(size_t limit) noexcept
+bool MemoryMeter::give_back() noexcept
 {
 #ifdef __GLIBC__
-	if (limit == 0 || resident_ < limit / 5 * 4 || resident_ - std::min(resident_, last_) < limit / 16) return;
 	const auto now = Clock::now();
-	if (now < next_trim_) return;
+	if (now < next_trim_) return false;
 	malloc_trim(0);
 	const auto end = Clock::now();
 	next_trim_ = end + std::max<Clock::duration>(kShare * (end - now), kTrimPause);
 #endif
+	return true;
 }
 
 }  // namespace plank::worker

@@ -20,11 +20,15 @@ class MemoryMeter {
 	// the system is used no more, but malloc takes up to a microsecond for each hole to tell how much that is: near the
 	// limit it is asked so seldom that this takes a fiftieth of the time, and between two answers only growth is seen.
 	size_t measure(size_t limit) noexcept;
-	size_t last() const noexcept { return last_; }
 	// Whether the last measurement knows what was freed by then.
 	bool is_exact() const noexcept { return exact_; }
-	// Gives freed memory back to the system when there is much of it; as seldom.
-	void give_back(size_t limit) noexcept;
+	// Gives freed memory back to the system; as seldom, and false when the last time was not long ago.
+	bool give_back() noexcept;
+	// Near the limit, much is freed and not given back.
+	bool holds_much(size_t limit) const noexcept
+	{
+		return limit > 0 && resident_ >= limit / 5 * 4 && resident_ > last_ && resident_ - last_ > limit / 16;
+	}
 
  private:
 	size_t resident() noexcept;

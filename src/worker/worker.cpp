@@ -213,7 +213,6 @@ void Worker::publish_counters() noexcept
 	put(to.errors, hub.errors + errors_);
 	put(to.log_bytes, hub_.log().memory());
 	put(to.spill_bytes, hub_.log().spilled());
-	put(to.memory_bytes, meter_.last());
 	put(to.clients_shed, hub.shed);
 	put(to.notify_sent, notices_.sent());
 	put(to.notify_skipped, notices_.skipped());

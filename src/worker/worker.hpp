@@ -52,6 +52,7 @@ class Worker {
 
 	// worker_memory.cpp
 	void apply_memory_limits();
+	void apply_log_limits();
 	void look_at_memory();
 	void tell_of_memory(core::MemoryPressure::State before, size_t used);
 
@@ -99,7 +100,7 @@ class Worker {
 	std::string role_in_trouble_;
 	MemoryMeter meter_;
 	core::MemoryPressure pressure_;
-	Clock::time_point next_look_at_memory_{};
+	Clock::time_point next_look_at_memory_{}, give_back_at_ = Clock::time_point::max();
 	uint64_t shed_before_ = 0;  // sessions, when memory was ample last
 	bool history_is_cut_ = false;
 	ReceiverCounters received_;  // as of the last tick

@@ -1,8 +1,8 @@
 // How a worker keeps to plank.max_memory. Runs in the worker, outside network callbacks.
 //
-// Near the limit it lets go what only makes things faster, keeps transactions that are on their way on disk, and refuses
-// new clients and subscriptions; above it, it closes clients, the largest first. What writers have committed is read as
-// ever: they never wait for any of this.
+// On the way to the limit it lets go what only makes things faster and keeps transactions that are on their way on disk;
+// near it, it refuses new clients and subscriptions; above it, it closes clients, the largest first. What writers have
+// committed is read as ever: they never wait for any of this.
 #include "worker/worker.hpp"
 
 #include <utility>
@@ -17,6 +17,7 @@ namespace {
 
 // While there is something to do every turn; an idle worker looks with its tick.
 constexpr auto kLook = std::chrono::milliseconds(20);
+constexpr auto kGiveBack = std::chrono::seconds(3);
 
 using State = core::MemoryPressure::State;
 
@@ -24,21 +25,26 @@ std::string megabytes(size_t bytes) { return std::to_string(bytes >> 20) + " MB"
 
 }  // namespace
 
-// Settings were read, or memory has become low or ample.
 void Worker::apply_memory_limits()
 {
 	const core::HubLimits limits = hub_limits();
 	pressure_.set_limit(limits.memory);
 	hub_.set_limits(limits);
-	core::TransactionLog::Limits log = hub_.log_limits();
-	log.memory = log.soft();
-	receiver_->set_limits(log);
+	apply_log_limits();
 	const bool cut = limits.log.memory < static_cast<size_t>(pg::Settings::history_size) * 1024;
 	if (cut && !history_is_cut_)
 		pg::log_line(LOG, ("plank.history_size is cut to " + megabytes(limits.log.memory)).c_str(),
 		             "A quarter of plank.max_memory is the most.",
 		             "Raise plank.max_memory or lower plank.history_size.");
 	history_is_cut_ = cut;
+}
+
+// The log's are those of what is put together and read again, too.
+void Worker::apply_log_limits()
+{
+	core::TransactionLog::Limits log = hub_.log_limits();
+	log.memory = log.soft();
+	receiver_->set_limits(log);
 }
 
 void Worker::look_at_memory()
@@ -48,20 +54,22 @@ void Worker::look_at_memory()
 	next_look_at_memory_ = now + kLook;
 	const size_t limit = pressure_.limit();
 	const size_t used = meter_.measure(limit);
+	slot_.counters.memory_bytes.store(used, std::memory_order_relaxed);
 	const State before = pressure_.state();
 	const State state = pressure_.look(used);
-	if ((state == State::ample) != (before == State::ample)) {
-		web_.memory_is_low = state != State::ample;
-		hub_.set_memory_is_low(web_.memory_is_low);
-		apply_memory_limits();
-	}
+	if (hub_.set_spare_memory(pressure_.spare(used))) apply_log_limits();
+	web_.memory_is_low = state != State::ample;
+	hub_.set_memory_is_low(web_.memory_is_low);
 	if (state == State::over && meter_.is_exact() && server_) {
 		// Who has been told to go takes his memory with him.
 		const size_t leaving = server_->leaving_memory();
 		if (const size_t excess = pressure_.excess(used); excess > leaving) hub_.shed(excess - leaving);
 	}
 	tell_of_memory(before, used);
-	meter_.give_back(limit);
+	// When those who had it have gone.
+	if (state == State::ample && before != State::ample) give_back_at_ = now + kGiveBack;
+	if (now < give_back_at_ && !meter_.holds_much(limit)) return;
+	if (meter_.give_back()) give_back_at_ = Clock::time_point::max();
 }
 
 // Once for each change of state, with what has happened meanwhile.

@@ -168,7 +168,7 @@ TEST_F(HubMemory, WhileItIsLowNewSubscriptionsAreRefusedAndOldOnesGoOn)
 	EXPECT_EQ(read(client), "subscribed:b");
 }
 
-TEST_F(HubMemory, WhileItIsLowThereIsNoHistory)
+TEST_F(HubMemory, ThereIsAsMuchHistoryAsThereIsMemoryToSpare)
 {
 	const Shape items = table(1, "items");
 	HubLimits small = limits();
@@ -179,7 +179,18 @@ TEST_F(HubMemory, WhileItIsLowThereIsNoHistory)
 		hub.trim();
 	}
 	EXPECT_GT(hub.log().memory(), 500'000u);
-	hub.set_memory_is_low(true);
+	const size_t full = hub.log().memory();
+	EXPECT_FALSE(hub.set_spare_memory(INT64_MAX));
+	EXPECT_FALSE(hub.set_spare_memory(1 << 20));
+	EXPECT_TRUE(hub.set_spare_memory(0));
+	EXPECT_EQ(hub.log_limits().soft(), full) << "it may not grow";
+	EXPECT_FALSE(hub.set_spare_memory(1000)) << "not worth a look at all clients";
+	EXPECT_TRUE(hub.set_spare_memory(-300'000));
+	hub.trim();
+	EXPECT_LE(hub.log().memory(), full - 300'000);
+	EXPECT_TRUE(hub.set_spare_memory(1 << 20));
+	EXPECT_EQ(hub.log_limits().soft(), small.log.memory);
+	EXPECT_TRUE(hub.set_spare_memory(-(1 << 30)));
 	hub.trim();
 	EXPECT_LE(hub.log().memory(), small.log.memory / 8);
 	hub.set_limits(small);
@@ -188,7 +199,7 @@ TEST_F(HubMemory, WhileItIsLowThereIsNoHistory)
 	EXPECT_LE(hub.log().memory(), small.log.memory / 8) << "a reload changes nothing about it";
 }
 
-TEST_F(HubMemory, WhileItIsLowWhatSomebodyNeedsWaitsOnDiskAndNobodyIsCut)
+TEST_F(HubMemory, WithoutMemoryToSpareWhatSomebodyNeedsWaitsOnDiskAndNobodyIsCut)
 {
 	const Shape items = table(1, "items");
 	HubLimits small = limits();
@@ -197,7 +208,7 @@ TEST_F(HubMemory, WhileItIsLowWhatSomebodyNeedsWaitsOnDiskAndNobodyIsCut)
 	Client& client = connect();
 	subscribe(client, "a", "items");
 	read(client);
-	hub.set_memory_is_low(true);
+	hub.set_spare_memory(-1'000'000);
 	for (uint64_t xid = 10; xid < 40; ++xid) {
 		deliver_row(xid, items, '"' + std::string(50'000, 'x') + '"');
 		hub.trim();
