@@ -86,8 +86,8 @@ struct HttpResponse {
 struct UpgradeAnswer {
 	int status = 101;         // anything else refuses the upgrade with this HTTP status ...
 	std::string reason;       // ... and this text as the body
-	int retry_after = 0;      // ... and, with it, in how many seconds to try again
 	void* context = nullptr;  // handed back by Connection::context()
+	int retry_after = 0;      // of a refusal: in how many seconds to try again; 0: not said
 };
 
 // One WebSocket client. Owned by the server; the handler may keep the reference until on_close returns.
