@@ -123,6 +123,8 @@ class Hub {
 	// Starts a turn: frames are rendered until `deadline`, then sessions wait for the next turn.
 	void begin_turn(std::chrono::steady_clock::time_point deadline);
 	bool has_starved() const noexcept { return !starved_.empty(); }
+	// So many bytes of frames were made in this turn that memory is to be looked at before more are.
+	bool has_rendered_much() const noexcept { return limits_.memory > 0 && rendered_ >= limits_.memory / 32; }
 	// Keeps the log and the caches within their limits. Returns an error of the temporary files, or "".
 	std::string trim();
 
@@ -431,7 +433,8 @@ class Hub {
 	std::vector<Session*> starved_;
 	std::deque<CachedBatch> cached_;  // batches that are kept in memory, oldest first; some may be gone already
 	uint64_t last_batch_ = 0;
-	bool sent_ = false;  // something, in this turn
+	bool sent_ = false;    // something, in this turn
+	size_t rendered_ = 0;  // bytes, in this turn
 	std::chrono::steady_clock::time_point look_at_spill_{};
 
 	// The pass over the past that is under way, and all who wait for it or for another.

@@ -239,6 +239,7 @@ void Hub::begin_turn(std::chrono::steady_clock::time_point deadline)
 {
 	render_deadline_ = deadline;
 	sent_ = false;
+	rendered_ = 0;
 	std::vector<Session*> starved;
 	starved.swap(starved_);
 	for (Session* session : starved) {
@@ -291,7 +292,8 @@ FramePtr Hub::next_frame(Session& session)
 	while (!session.waiting.empty()) {
 		// Sending costs about 8 µs a client, so replies and frames that are ready count too. At least one goes in each
 		// turn, or reading alone could use all turns up.
-		if (sent_ && !session.closing && std::chrono::steady_clock::now() >= render_deadline_) {
+		if (sent_ && !session.closing &&
+		    (has_rendered_much() || std::chrono::steady_clock::now() >= render_deadline_)) {
 			session.starved = true;
 			starved_.push_back(&session);
 			return nullptr;
@@ -333,6 +335,7 @@ FramePtr Hub::render_next(Session& session)
 	} else {
 		Batch made = stretch.audience->render(log, stretch.at, until);
 		frame = made.frame;
+		if (frame) rendered_ += frame->size();
 		advance(made);
 		if (frame) keep_batch(stretch.audience, std::move(made));
 	}

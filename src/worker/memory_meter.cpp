@@ -13,7 +13,7 @@ namespace plank::worker {
 
 namespace {
 
-constexpr auto kLeastPause = std::chrono::milliseconds(20);
+constexpr auto kLeastPause = std::chrono::milliseconds(1);
 constexpr auto kTrimPause = std::chrono::seconds(5);
 constexpr int kShare = 50;  // of the time
 

@@ -15,7 +15,7 @@ namespace plank::worker {
 
 namespace {
 
-// While there is something to do every turn; an idle worker looks with its tick.
+// While there is something to do; an idle worker looks with its tick.
 constexpr auto kLook = std::chrono::milliseconds(20);
 constexpr auto kGiveBack = std::chrono::seconds(3);
 
@@ -50,7 +50,7 @@ void Worker::apply_log_limits()
 void Worker::look_at_memory()
 {
 	const auto now = Clock::now();
-	if (now < next_look_at_memory_) return;
+	if (now < next_look_at_memory_ && !hub_.has_rendered_much()) return;
 	next_look_at_memory_ = now + kLook;
 	const size_t limit = pressure_.limit();
 	const size_t used = meter_.measure(limit);

@@ -121,6 +121,33 @@ TEST_F(HubMemory, WhoWaitsForTheLogCountsWithIt)
 	EXPECT_EQ(closed(), std::vector<size_t>{1});
 }
 
+TEST_F(HubMemory, OneTurnMakesNoMoreFramesThanMemoryCanBeLookedAtFor)
+{
+	const Shape items = table(1, "items");
+	HubLimits little = limits();
+	little.memory = 32 * 100'000;
+	hub.set_limits(little);
+	for (int i = 0; i < 10; ++i)
+		subscribe(connect(), "a" + std::to_string(i), "items");
+	for (const auto& client : clients)
+		read(*client);
+	deliver_row(10, items, '"' + std::string(50'000, 'x') + '"');
+	const auto turn = [&] {
+		hub.begin_turn(std::chrono::steady_clock::time_point::max());
+		size_t told = 0;
+		for (const auto& client : clients)
+			told += read(*client) == "transaction:10";
+		return told;
+	};
+	EXPECT_EQ(turn(), 2u);
+	EXPECT_TRUE(hub.has_rendered_much());
+	EXPECT_TRUE(hub.has_starved());
+	for (int i = 0; i < 4; ++i)
+		EXPECT_EQ(turn(), 2u);
+	EXPECT_EQ(turn(), 0u);
+	EXPECT_FALSE(hub.has_rendered_much());
+}
+
 TEST_F(HubMemory, OneTurnClosesNoMoreThanItHasTimeFor)
 {
 	for (int i = 0; i < 250; ++i)
