@@ -217,7 +217,8 @@ CREATE FUNCTION plank._stat(
 	OUT notify_skipped bigint, OUT errors bigint, OUT transaction_bytes bigint, OUT resets_ddl bigint,
 	OUT resets_lost bigint, OUT resets_resume bigint, OUT resumed_from_log bigint, OUT resumed_by_replay bigint,
 	OUT wal_read bigint, OUT wal_skipped bigint, OUT wal_replayed bigint, OUT messages_forged bigint,
-	OUT lag_bytes bigint, OUT lag interval, OUT oldest_position pg_lsn
+	OUT lag_bytes bigint, OUT lag interval, OUT oldest_position pg_lsn, OUT memory_bytes bigint,
+	OUT clients_shed bigint
 ) RETURNS SETOF record
 LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'plank_stat';
 REVOKE ALL ON FUNCTION plank._stat() FROM PUBLIC;
@@ -266,6 +267,8 @@ COMMENT ON COLUMN plank.stat.messages_forged IS 'logical messages passed over be
 COMMENT ON COLUMN plank.stat.lag_bytes IS 'bytes of flushed (on a standby: replayed) WAL not yet delivered; null under notify';
 COMMENT ON COLUMN plank.stat.lag IS 'age of the transaction being delivered; zero when nothing waits; null under notify';
 COMMENT ON COLUMN plank.stat.oldest_position IS 'where the WAL that is left for resuming begins; null under notify';
+COMMENT ON COLUMN plank.stat.memory_bytes IS 'memory of the worker now, as plank.max_memory counts it';
+COMMENT ON COLUMN plank.stat.clients_shed IS 'clients closed because memory was short (1013)';
 
 CREATE FUNCTION plank._clients(
 	OUT database name, OUT worker int, OUT session text, OUT pid int, OUT role name, OUT client_addr inet,

@@ -127,11 +127,19 @@ void send_marker(const pg::DatabaseSlot& slot, const TransactionRecords& records
 			writer.write_varint(records.lost[i]);
 }
 
+// The worker puts a transaction together in memory, where it is to leave room for its clients.
+uint64_t largest() noexcept
+{
+	uint64_t limit = static_cast<uint64_t>(pg::Settings::notify_limit);
+	if (pg::Settings::max_memory > 0) limit = std::min(limit, static_cast<uint64_t>(pg::Settings::max_memory) / 4);
+	return limit * 1024;
+}
+
 class NotifyTransport final : public Transport {
  public:
 	void grew(TransactionRecords& records) override
 	{
-		if (records.given_up || records.bytes <= static_cast<uint64_t>(pg::Settings::notify_limit) * 1024) return;
+		if (records.given_up || records.bytes <= largest()) return;
 		pg::call([&] { records.give_up(); });
 	}
 

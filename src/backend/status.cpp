@@ -162,6 +162,8 @@ Datum stat(FunctionCallInfo fcinfo)
 			row.add(Int64GetDatum(static_cast<int64>(counters.lag_bytes.load(std::memory_order_relaxed))), !reads);
 			row.add(interval_of(static_cast<int64_t>(counters.lag_time.load(std::memory_order_relaxed))), !reads);
 			row.add(LSNGetDatum(oldest), !reads || oldest == 0);
+			row.add_number(counters.memory_bytes.load(std::memory_order_relaxed));
+			row.add_number(counters.clients_shed.load(std::memory_order_relaxed));
 			row.put(fcinfo);
 		}
 		return static_cast<Datum>(0);

@@ -111,6 +111,8 @@ class Evaluator {
 
 	virtual size_t filters() const noexcept = 0;
 	virtual size_t memory() const noexcept = 0;  // bytes
+	// Of one filter, with its share of what it has in common with others.
+	virtual size_t memory_of(FilterId) const noexcept { return 0; }
 
  protected:
 	~Evaluator() = default;

@@ -91,7 +91,7 @@ Hub::~Hub() = default;
 void Hub::set_limits(HubLimits limits)
 {
 	limits_ = limits;
-	log_.set_limits(limits.log);
+	log_.set_limits(log_limits());
 }
 
 void Hub::close(Session& session) noexcept

@@ -45,6 +45,7 @@ struct HubLimits {
 	// Memory for what is read again of the past. More than net::Limits::send_buffer, so that a client that reads none of
 	// it is cut before everybody else's resume waits for it for good.
 	size_t replay = 16 << 20;
+	size_t memory = 0;  // of the whole worker; 0: no limit. Conditions may take a quarter.
 };
 
 struct HubCounters {
@@ -54,6 +55,7 @@ struct HubCounters {
 	// By what made them necessary: DDL and its like, changes that could not be delivered, a resume that failed.
 	uint64_t resets_ddl = 0, resets_lost = 0, resets_resume = 0;
 	uint64_t resumed_from_log = 0, resumed_by_replay = 0;
+	uint64_t shed = 0;  // sessions, for memory
 };
 
 // Takes what `plank.track(notify => …)` asks to be sent on public channels.
@@ -133,8 +135,21 @@ class Hub {
 	// Starts a turn: frames are rendered until `deadline`, then sessions wait for the next turn.
 	void begin_turn(std::chrono::steady_clock::time_point deadline);
 	bool has_starved() const noexcept { return !starved_.empty(); }
+	// So many bytes of frames were made in this turn that memory is to be looked at before more are.
+	bool has_rendered_much() const noexcept { return limits_.memory > 0 && rendered_ >= limits_.memory / 32; }
 	// Keeps the log and the caches within their limits. Returns an error of the temporary files, or "".
 	std::string trim();
+
+	// --- Memory: see hub_memory.cpp. What it is in all, and how much there may be, is for the worker to know.
+	// How much more the log may take than it does, or, below 0, how much less it must. True when that changes `log_limits`,
+	// what it is kept to now.
+	bool set_spare_memory(int64_t spare);
+	TransactionLog::Limits log_limits() const;
+	// Closes those sessions that take most, until about `bytes` will be free, but not more than a turn has time for; how
+	// many.
+	size_t shed(size_t bytes);
+	// While it is low new subscriptions are refused.
+	void set_memory_is_low(bool low) noexcept { memory_is_low_ = low; }
 
 	// --- A pass over the past: see past.hpp.
 	void replay_begun();
@@ -182,6 +197,7 @@ class Hub {
 		size_t references = 0;
 		std::shared_ptr<const std::string> where;  // of whoever was the first to say it
 		uint64_t born = 0;                         // of filters_born_
+		size_t bytes = 0;                          // of the evaluator's memory
 		Few<Audience> audiences;
 	};
 	// A table's shape as the log told it last, and where.
@@ -379,6 +395,18 @@ class Hub {
 	void let_oldest_batch_go() noexcept;
 	void pop_waiting(Session& session, size_t count);
 
+	// hub_memory.cpp
+	struct Consumer {
+		Session* session;
+		size_t bytes;
+	};
+	size_t cache_limit() const noexcept;
+	bool lacks_memory_for(Session& session, const Request& request);
+	bool lacks_memory_for(FilterId filter, Session& session, const Request& request);
+	bool has_room_for(FilterId filter) const;
+	size_t memory_of(const Session& session) const;
+	std::vector<Consumer> consumers() const;
+
 	// hub_identity.cpp
 	void authenticate(Session& session, const Request& request);
 
@@ -411,6 +439,9 @@ class Hub {
 	std::vector<Filter> filters_;
 	size_t live_filters_ = 0;  // of these, those with references
 	uint64_t filters_born_ = 0;
+	size_t filter_bytes_ = 0;  // of all of them
+	size_t log_in_memory_ = SIZE_MAX;
+	bool memory_is_low_ = false;
 	// What nobody needs any more, perhaps since a network callback, where the evaluator must not be called. There is room
 	// for all filters that could join.
 	std::vector<FilterId> released_;
@@ -472,7 +503,8 @@ class Hub {
 	std::vector<Session*> starved_;
 	std::deque<CachedBatch> cached_;  // batches that are kept in memory, oldest first; some may be gone already
 	uint64_t last_batch_ = 0;
-	bool sent_ = false;  // something, in this turn
+	bool sent_ = false;    // something, in this turn
+	size_t rendered_ = 0;  // bytes, in this turn
 	std::chrono::steady_clock::time_point look_at_spill_{};
 
 	// The pass over the past that is under way, and all who wait for it or for another.

@@ -243,6 +243,7 @@ void Hub::begin_turn(std::chrono::steady_clock::time_point deadline)
 {
 	render_deadline_ = deadline;
 	sent_ = false;
+	rendered_ = 0;
 	std::vector<Session*> starved;
 	starved.swap(starved_);
 	for (Session* session : starved) {
@@ -295,7 +296,8 @@ FramePtr Hub::next_frame(Session& session)
 	while (!session.waiting.empty()) {
 		// Sending costs about 8 µs a client, so replies and frames that are ready count too. At least one goes in each
 		// turn, or reading alone could use all turns up.
-		if (sent_ && !session.closing && std::chrono::steady_clock::now() >= render_deadline_) {
+		if (sent_ && !session.closing &&
+		    (has_rendered_much() || std::chrono::steady_clock::now() >= render_deadline_)) {
 			session.starved = true;
 			starved_.push_back(&session);
 			return nullptr;
@@ -337,6 +339,7 @@ FramePtr Hub::render_next(Session& session)
 	} else {
 		Batch made = stretch.audience->render(log, stretch.at, until);
 		frame = made.frame;
+		if (frame) rendered_ += frame->size();
 		advance(made);
 		if (frame) keep_batch(stretch.audience, std::move(made));
 	}
@@ -367,7 +370,7 @@ void Hub::keep_batch(const AudiencePtr& audience, Batch&& batch)
 		audience->batches.erase(audience->batches.begin());
 	}
 	// The newest stays however large it is: all other sessions of the audience are about to need it.
-	while (cached_.size() > 1 && (cached_.size() > kCachedBatches || cached_bytes_ > limits_.log.memory / 4))
+	while (cached_.size() > 1 && (cached_.size() > kCachedBatches || cached_bytes_ > cache_limit()))
 		let_oldest_batch_go();
 }
 

@@ -37,6 +37,8 @@ FilterId Hub::add_filter(FilterId filter)
 	if (known.references++ == 0) {
 		known.born = ++filters_born_;
 		++live_filters_;
+		known.bytes = evaluator_.memory_of(filter);
+		filter_bytes_ += known.bytes;
 	} else {
 		evaluator_.release(filter);
 	}
@@ -47,6 +49,7 @@ void Hub::release_filter(FilterId filter) noexcept
 {
 	if (filter == kNoFilter) return;
 	if (--filters_[filter].references > 0) return;
+	filter_bytes_ -= filters_[filter].bytes;
 	filters_[filter] = Filter{};
 	--live_filters_;
 	released_.push_back(filter);

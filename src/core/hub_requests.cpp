@@ -177,6 +177,8 @@ bool Hub::subscribe(Session& session, const Request& request)
 	} else if (session.subscriptions.size() >= limits_.max_subscriptions) {
 		refuse(session, {request.id, code::kLimitReached, "too many subscriptions on this connection", "",
 		                 "The limit is plank.max_subscriptions."});
+	} else if (lacks_memory_for(session, request)) {
+		return true;
 	} else if (!request.channel.empty()) {
 		return subscribe_channel(session, request);
 	} else {
@@ -240,6 +242,7 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 		                 std::move(fault->hint)});
 		return false;
 	}
+	if (lacks_memory_for(std::get<FilterId>(filter), session, request)) return false;
 	subscription.filter = add_filter(std::get<FilterId>(filter));
 	if (!request.where.empty()) subscription.where = keep_where(subscription.filter, request.where);
 	return true;

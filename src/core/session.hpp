@@ -28,6 +28,8 @@ class Link {
 	virtual void pause_reading(bool paused) noexcept = 0;
 	// Sends what waits if `drain`, then closes.
 	virtual void close(uint16_t code, std::string_view reason, bool drain) noexcept = 0;
+	// Bytes that the connection takes.
+	virtual size_t memory() const noexcept { return 0; }
 
  protected:
 	~Link() = default;

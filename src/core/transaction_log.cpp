@@ -109,12 +109,13 @@ std::optional<uint64_t> TransactionLog::after_transaction(uint64_t place) const 
 uint64_t TransactionLog::trim(uint64_t needed, std::string& error)
 {
 	// Some more than must go, for every look at what is needed costs a look at all clients. A file is not kept for history.
-	const size_t keep = memory_ > limits_.memory ? limits_.memory - limits_.memory / 16 : limits_.memory;
+	const size_t soft = limits_.soft();
+	const size_t keep = memory_ > soft ? soft - soft / 16 : soft;
 	while (first_ < needed && first_ < end() && (memory_ > keep || entries_.front().mapped))
 		drop_first();
 
 	spill_next_ = std::max(spill_next_, first_);
-	for (; memory_ > limits_.memory && spill_next_ < end(); ++spill_next_) {
+	for (; memory_ > soft && spill_next_ < end(); ++spill_next_) {
 		LogEntry& entry = entries_[spill_next_ - first_];
 		if (entry.mapped || entry.body().size() < kSmallest) continue;
 		if (spilled_ + entry.body().size() > limits_.spill) break;
@@ -135,7 +136,7 @@ uint64_t TransactionLog::trim(uint64_t needed, std::string& error)
 	while (spilled_ > limits_.spill && first_ < end())
 		drop_first();
 	spill_next_ = std::max(spill_next_, first_);
-	trim_at_ = memory_ + limits_.memory / 16;
+	trim_at_ = memory_ + soft / 16;
 	return first_;
 }
 

@@ -71,6 +71,9 @@ class TransactionLog {
 		size_t memory = 64 << 20;
 		size_t spill = 1 << 30;
 		std::string directory;  // of temporary files
+		// Beyond this history goes, and what is needed goes to a file. Less than `memory` while clients want more of it.
+		size_t in_memory = SIZE_MAX;
+		size_t soft() const noexcept { return in_memory < memory ? in_memory : memory; }
 	};
 
 	explicit TransactionLog(Limits limits) : limits_(std::move(limits)) {}
@@ -106,7 +109,7 @@ class TransactionLog {
 
 	size_t memory() const noexcept { return memory_; }
 	size_t spilled() const noexcept { return spilled_; }
-	bool over_limits() const noexcept { return memory_ > std::max(trim_at_, limits_.memory); }
+	bool over_limits() const noexcept { return memory_ > std::max(trim_at_, limits_.soft()); }
 
  private:
 	std::optional<Body> on_disk(const Body& body, std::string& error) const;

@@ -45,8 +45,9 @@ bool Session::check_deadlines(uint64_t now)
 			if (close_sent_ && !blocked_) return now < deadline_;
 			// The close frame waits behind what the client has not taken yet.
 			if (blocked_ && progressed()) progress_at_ = now;
-			const uint64_t patience =
-			    server_.stopping() ? kHastyFarewellMs : std::max<uint64_t>(kFarewellMs, limits.send_timeout_ms);
+			const uint64_t patience = server_.stopping() ? kHastyFarewellMs
+			                          : hasty_           ? kFarewellMs
+			                                             : std::max<uint64_t>(kFarewellMs, limits.send_timeout_ms);
 			return now < progress_at_ + patience;
 		}
 		case State::lingering:

@@ -47,6 +47,7 @@ class Decoder {
 	// Unmasks in place. A fault ends the decoder's life: nothing may be fed to it after.
 	[[nodiscard]] std::optional<Fault> feed(char* data, size_t length, const Rules& rules, Sink& sink);
 	// True between the first byte of a message or frame and the last.
+	size_t memory() const noexcept { return message_.capacity() + control_.capacity(); }
 	[[nodiscard]] bool unfinished() const noexcept { return in_message_ || in_payload_ || header_length_ > 0; }
 
  private:

@@ -229,7 +229,11 @@ void Session::upgrade(const RequestHead& head, std::string_view rest)
 	UpgradeAnswer answer;
 	if (!server_.guarded([&] { answer = server_.handler().on_upgrade(request_of(head, peer_)); }))
 		return refuse(500, "internal error");
-	if (answer.status != 101) return refuse(answer.status, answer.reason);
+	if (answer.status != 101) {
+		const std::string again =
+		    answer.retry_after > 0 ? "Retry-After: " + std::to_string(answer.retry_after) + "\r\n" : std::string();
+		return refuse(answer.status, answer.reason, again);
+	}
 
 	std::string text =
 	    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -28,6 +28,8 @@ constexpr uint64_t kLingerMs = 2000;
 bool Session::flush()
 {
 	if (!wsi_) return true;
+	// What the handler holds for it goes at once, and not when the client has taken what is under way.
+	if (state_ == State::closing) tell_close();
 	size_t budget = kTurn;
 	for (;;) {
 		if (lws_partial_buffered(wsi_)) {
@@ -132,10 +134,22 @@ bool Session::write_wire(const char* data, size_t length)
 	return true;
 }
 
+// What libwebsockets has of it and OpenSSL's part are not known, so they are guessed high.
+size_t Session::memory() const noexcept
+{
+	constexpr size_t kSocket = 2 * 1024, kTls = 40 * 1024;
+	size_t bytes = sizeof *this + kSocket + peer_.capacity() + control_.capacity() + close_frame_.capacity();
+	bytes += decoder_.memory() + (http_ ? sizeof *http_ + http_->input.capacity() : 0) + (tls_ ? kTls : 0);
+	if (wsi_ && lws_partial_buffered(wsi_)) bytes += kPiece;
+	if (!out_.empty()) bytes += out_size_ / static_cast<size_t>(std::max(out_owner_.use_count(), 1l));
+	return bytes;
+}
+
 void Session::send(std::shared_ptr<const void> owner, std::string_view bytes) noexcept
 {
 	out_owner_ = std::move(owner);
 	out_ = bytes;
+	out_size_ = bytes.size();
 }
 
 void Session::set_blocked(bool blocked)

@@ -241,6 +241,16 @@ void ServerCore::accept_failed(int error) noexcept
 	log_.limited('W', "new clients have to wait: could not accept a connection: ", strerror(error));
 }
 
+size_t ServerCore::leaving_memory() const noexcept
+{
+	size_t bytes = 0;
+	for (const Link<AllRing>* link = all_.next; link != &all_; link = link->next) {
+		const auto& session = static_cast<const Session&>(*link);
+		if (session.is_leaving()) bytes += session.memory();
+	}
+	return bytes;
+}
+
 void ServerCore::session_created(Session& session) noexcept
 {
 	sessions_++;

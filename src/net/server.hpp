@@ -87,6 +87,7 @@ struct UpgradeAnswer {
 	int status = 101;         // anything else refuses the upgrade with this HTTP status ...
 	std::string reason;       // ... and this text as the body
 	void* context = nullptr;  // handed back by Connection::context()
+	int retry_after = 0;      // of a refusal: in how many seconds to try again; 0: not said
 };
 
 // One WebSocket client. Owned by the server; the handler may keep the reference until on_close returns.
@@ -106,6 +107,8 @@ class Connection {
 	uint64_t connected_at_ms() const noexcept;  // monotonic
 	uint64_t bytes_sent() const noexcept;
 	uint64_t bytes_received() const noexcept;
+	// Bytes of memory that the connection takes, about; what others are sent too counts in shares.
+	size_t memory() const noexcept;
 
  protected:
 	Connection() = default;
@@ -162,6 +165,8 @@ class Server {
 	// and then nothing has changed. Clients that are there stay as they are.
 	virtual std::string set_tls(const std::string& certificate_file, const std::string& key_file) = 0;
 	virtual size_t connections() const noexcept = 0;
+	// Memory of clients that have been closed and are not gone yet, for it takes a while to say goodbye.
+	virtual size_t leaving_memory() const noexcept = 0;
 	virtual const Counters& counters() const noexcept = 0;
 	// Stops listening and closes every client with `code`. `stopped()` is true when the last one is gone; the owner keeps
 	// turning the loop until then or until its patience ends, and then destroys the server.

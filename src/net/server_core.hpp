@@ -37,6 +37,7 @@ class ServerCore final : public Server, private Listeners::Acceptor {
 	std::vector<std::string> set_trusted_proxies(const std::string& list) override;
 	std::string set_tls(const std::string& certificate_file, const std::string& key_file) override;
 	size_t connections() const noexcept override { return websockets_; }
+	size_t leaving_memory() const noexcept override;
 	const Counters& counters() const noexcept override { return counters_; }
 	void stop(CloseCode code, std::string_view reason) noexcept override;
 	bool stopped() const noexcept override { return stopping_ && sessions_ == 0; }

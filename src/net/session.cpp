@@ -227,6 +227,7 @@ void Connection::close(CloseCode code, std::string_view reason, bool drain) noex
 	auto& self = static_cast<Session&>(*this);
 	if (self.state_ == Session::State::draining && drain) return;
 	if (code == CloseCode::too_slow && self.state_ == Session::State::open) self.server_.counters().closed_too_slow++;
+	self.hasty_ = self.hasty_ || code == CloseCode::try_again_later;
 	self.begin_close(code, reason, drain);
 }
 
@@ -241,5 +242,7 @@ uint64_t Connection::connected_at_ms() const noexcept { return static_cast<const
 uint64_t Connection::bytes_sent() const noexcept { return static_cast<const Session&>(*this).bytes_sent_; }
 
 uint64_t Connection::bytes_received() const noexcept { return static_cast<const Session&>(*this).bytes_received_; }
+
+size_t Connection::memory() const noexcept { return static_cast<const Session&>(*this).memory(); }
 
 }  // namespace plank::net

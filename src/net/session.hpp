@@ -81,6 +81,8 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 	// Ends a WebSocket whose input cannot be read on, or whose handler threw.
 	void fail(CloseCode code, std::string_view reason) noexcept;
 
+	bool is_leaving() const noexcept { return state_ == State::closing || state_ == State::lingering; }
+	size_t memory() const noexcept;
 	bool is_websocket() const noexcept { return opened_ && !told_close_; }
 	bool needs_attention_soon() const noexcept { return state_ == State::closing || state_ == State::lingering; }
 
@@ -142,6 +144,7 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 
 	std::shared_ptr<const void> out_owner_;  // keeps `out_` alive
 	std::string_view out_;                   // begun, not yet all handed over: nothing may come between
+	size_t out_size_ = 0;                    // ... and how much it was
 	std::string control_;                    // pongs and pings, framed, that go before the next message
 	std::string close_frame_;
 
@@ -163,6 +166,7 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 	bool peer_closed_ = false;  // its close frame has come
 	bool close_sent_ = false;
 	bool shut_ = false;    // lingering: the write side's end was sent
+	bool hasty_ = false;   // its farewell is short, whatever plank.send_timeout is: memory is
 	bool broken_ = false;  // input cannot be read any more
 };
 

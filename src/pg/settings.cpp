@@ -24,6 +24,7 @@ char* Settings::jwt_key_file = nullptr;
 char* Settings::jwt_role_claim = nullptr;
 char* Settings::listen_addresses = nullptr;
 int Settings::max_connections = 10000;
+int Settings::max_memory = 1024 * 1024;
 int Settings::max_message_size = 64 * 1024;
 int Settings::max_snapshots = 4;
 int Settings::max_subscriptions = 1000;
@@ -66,6 +67,16 @@ void check_wal()
 		ereport(WARNING, (errmsg("plank: with wal_keep_size = 0 clients that were away may not be able to resume"),
 		                  errdetail("They resume from WAL, which PostgreSQL removes soon after checkpoints."),
 		                  errhint("Set wal_keep_size to the amount of WAL that clients may miss, such as \"1GB\".")));
+}
+
+// Below this a worker would be short of memory before its first client.
+constexpr int kLeastMemory = 64 * 1024;
+
+bool check_max_memory(int* value, void**, GucSource)
+{
+	if (*value == 0 || *value >= kLeastMemory) return true;
+	GUC_check_errdetail("A worker needs at least %d MB; 0 sets no limit.", kLeastMemory / 1024);
+	return false;
 }
 
 bool check_not_empty(char** value, void**, GucSource) { return **value != '\0'; }
@@ -111,6 +122,10 @@ void define_settings()
 	                           nullptr);
 	DefineCustomIntVariable("plank.max_connections", "Most WebSocket connections of one worker.", nullptr,
 	                        &Settings::max_connections, 10000, 1, 1000000, PGC_SIGHUP, 0, nullptr, nullptr, nullptr);
+	DefineCustomIntVariable(
+	    "plank.max_memory", "Most memory of one worker; beyond it clients are closed.",
+	    "Near it new clients and subscriptions are refused. Shared memory is not counted. 0: no limit.",
+	    &Settings::max_memory, 1024 * 1024, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_KB, check_max_memory, nullptr, nullptr);
 	DefineCustomIntVariable("plank.max_message_size", "Most bytes of one message from a client.", nullptr,
 	                        &Settings::max_message_size, 64 * 1024, 1024, 64 * 1024 * 1024, PGC_SIGHUP, GUC_UNIT_BYTE,
 	                        nullptr, nullptr, nullptr);

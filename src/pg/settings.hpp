@@ -18,6 +18,7 @@ struct Settings {
 	static char* jwt_role_claim;
 	static char* listen_addresses;
 	static int max_connections;
+	static int max_memory;        // kB of each worker; 0: no limit
 	static int max_message_size;  // bytes
 	static int max_snapshots;
 	static int max_subscriptions;

@@ -34,7 +34,7 @@ struct WorkerCounters {
 	    clients_refused, clients_too_slow, clients_timed_out, frames_sent, bytes_sent, bytes_received, log_bytes,
 	    spill_bytes, notify_sent, notify_skipped, errors, transaction_bytes, resets_ddl, resets_lost, resets_resume,
 	    resumed_from_log, resumed_by_replay, wal_read, wal_skipped, wal_replayed, messages_forged, lag_bytes, lag_time,
-	    oldest_position;
+	    oldest_position, memory_bytes, clients_shed;
 };
 
 struct WorkerSlot {

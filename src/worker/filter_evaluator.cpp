@@ -275,6 +275,12 @@ void FilterEvaluator::release(core::FilterId id) noexcept
 	give_back(id);
 }
 
+size_t FilterEvaluator::memory_of(core::FilterId id) const noexcept
+{
+	const Filter& filter = filters_[id];
+	return sizeof filter + filter.where.capacity() + (filter.table ? filter.table->memory_of(filter) : 0);
+}
+
 size_t FilterEvaluator::memory() const noexcept
 {
 	constexpr size_t kNode = 64;  // of a hash table, about

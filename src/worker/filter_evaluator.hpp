@@ -45,6 +45,7 @@ class FilterEvaluator final : public core::Evaluator {
 	void begin_turn() noexcept override;
 	size_t filters() const noexcept override { return filters_.size() - free_.size(); }
 	size_t memory() const noexcept override;
+	size_t memory_of(core::FilterId filter) const noexcept override;
 	// plank.policy_timeout, in milliseconds.
 	void set_policy_timeout(int limit) noexcept { execution_.policy_ms = limit; }
 

@@ -197,6 +197,18 @@ void FilterTable::remove(Filters& filters, uint32_t id) noexcept
 		definitions_.erase(known);
 }
 
+size_t FilterTable::memory_of(const Filter& filter) const noexcept
+{
+	constexpr size_t kIndexed = 128;  // an entry of an index and its constant
+	size_t bytes = (sizeof *this + MemoryContextMemAllocated(memory_, true)) / std::max<size_t>(filters_, 1);
+	bytes += filter.places.size() * kIndexed;
+	if (const SharedCondition* const shared = filter.conjuncts.shared)
+		bytes += (sizeof *shared + 2 * filter.conjuncts.shared_name->size() +
+		          MemoryContextMemAllocated(shared->memory, true)) /
+		         std::max<size_t>(shared->users, 1);
+	return bytes;
+}
+
 size_t FilterTable::memory() const
 {
 	constexpr size_t kNode = 64;  // of a hash table, about

@@ -151,6 +151,8 @@ class FilterTable {
 	const std::string& identity() const noexcept { return identity_; }
 	bool is_empty() const noexcept { return filters_ == 0; }
 	size_t memory() const;
+	// Of one of its filters, with a share of what it has in common with others.
+	size_t memory_of(const Filter& filter) const noexcept;
 
 	// Takes the table's columns over; before anything else. May ereport.
 	void describe(Relation relation, const core::Shape& shape);

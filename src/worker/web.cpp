@@ -15,6 +15,8 @@ namespace plank::worker {
 namespace {
 
 constexpr size_t kMostLines = 100;
+constexpr int kRetryAfter = 5;  // s
+constexpr const char* kMemoryIsLow = "the server is short of memory";
 
 // One connection and its session. The hub knows it as a Link, the network by its context.
 struct Client final : core::Link {
@@ -25,6 +27,8 @@ struct Client final : core::Link {
 	{
 		connection.close(static_cast<net::CloseCode>(code), reason, drain);
 	}
+
+	size_t memory() const noexcept override { return sizeof *this + connection.memory(); }
 
 	net::Connection& connection;
 	core::Session* session = nullptr;
@@ -159,10 +163,11 @@ net::HttpResponse Web::on_request(const net::HttpRequest& request)
 	}
 	net::HttpResponse response;
 	if (request.path == "/health") {
-		response.status = not_ready.empty() ? 200 : 503;
+		const std::string reason = not_ready.empty() && memory_is_low ? kMemoryIsLow : not_ready;
+		response.status = reason.empty() ? 200 : 503;
 		response.content_type = "application/json";
-		std::string body = not_ready.empty() ? "{\"status\":\"ready\"" : "{\"status\":\"not ready\",\"reason\":";
-		if (!not_ready.empty()) core::append_json_string(body, not_ready);
+		std::string body = reason.empty() ? "{\"status\":\"ready\"" : "{\"status\":\"not ready\",\"reason\":";
+		if (!reason.empty()) core::append_json_string(body, reason);
 		body += ",\"database\":";
 		core::append_json_string(body, database);
 		body += ",\"server\":\"" PLANK_VERSION "\",\"clients\":" + std::to_string(hub_.sessions()) + "}\n";
@@ -180,6 +185,10 @@ net::UpgradeAnswer Web::on_upgrade(const net::HttpRequest& request)
 	if (!not_ready.empty()) {
 		answer.status = 503;
 		answer.reason = not_ready + "\n";
+	} else if (memory_is_low) {
+		answer.status = 503;
+		answer.reason = std::string(kMemoryIsLow) + "; its plank.max_memory says how much there may be\n";
+		answer.retry_after = kRetryAfter;
 	} else if (!origins.allows(request)) {
 		++refused;
 		answer.status = 403;

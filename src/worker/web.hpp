@@ -34,6 +34,7 @@ class Web final : public net::Handler {
 	core::IdentityPtr anonymous;         // clients without a token; null: nobody
 	std::string database;                // for /health
 	std::string not_ready = "starting";  // why clients are refused; empty: they are let in
+	bool memory_is_low = false;          // they are refused for now
 	uint64_t refused = 0;
 
 	net::HttpResponse on_request(const net::HttpRequest& request) override;

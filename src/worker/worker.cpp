@@ -103,6 +103,7 @@ void Worker::turn()
 		look_ = true;
 	}
 	if (receiving_) serve_database();
+	look_at_memory();
 	if (Clock::now() >= next_tick_) tick();
 	// Also after the extension has gone: who still watches a table hears of it as soon as the drop lets us look.
 	if (hub_.has_to_look()) {
@@ -220,6 +221,7 @@ void Worker::publish_counters() noexcept
 	put(to.errors, hub.errors + errors_);
 	put(to.log_bytes, hub_.log().memory());
 	put(to.spill_bytes, hub_.log().spilled());
+	put(to.clients_shed, hub.shed);
 	put(to.notify_sent, notices_.sent());
 	put(to.notify_skipped, notices_.skipped());
 	const ReceiverCounters& received = received_;

@@ -2,6 +2,7 @@
 #pragma once
 
 // net/, token/ and core/ come before anything of PostgreSQL's.
+#include "core/memory_pressure.hpp"
 #include "core/row.hpp"
 #include "core/row_source.hpp"
 #include "core/snapshot.hpp"
@@ -17,6 +18,7 @@
 #include "worker/event_loop.hpp"
 #include "worker/filter_evaluator.hpp"
 #include "worker/identity.hpp"
+#include "worker/memory_meter.hpp"
 #include "worker/postgres_catalog.hpp"
 #include "worker/public_notices.hpp"
 #include "worker/receiver.hpp"
@@ -47,6 +49,12 @@ class Worker {
 	void set_state(pg::WorkerState state, const std::string& reason);
 	void publish_counters() noexcept;
 	void write_log();
+
+	// worker_memory.cpp
+	void apply_memory_limits();
+	void apply_log_limits();
+	void look_at_memory();
+	void tell_of_memory(core::MemoryPressure::State before, size_t used);
 
 	// worker_setup.cpp
 	void reload();
@@ -90,6 +98,11 @@ class Worker {
 	std::string tls_trouble_, proxies_trouble_;
 	bool spill_in_trouble_ = false;
 	std::string role_in_trouble_;
+	MemoryMeter meter_;
+	core::MemoryPressure pressure_;
+	Clock::time_point next_look_at_memory_{}, give_back_at_ = Clock::time_point::max();
+	uint64_t shed_before_ = 0;  // sessions, when memory was ample last
+	bool history_is_cut_ = false;
 	ReceiverCounters received_;  // as of the last tick
 	uint64_t errors_ = 0;
 };

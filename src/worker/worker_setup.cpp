@@ -67,10 +67,14 @@ core::HubLimits hub_limits()
 	core::HubLimits limits;
 	limits.max_subscriptions = static_cast<size_t>(pg::Settings::max_subscriptions);
 	limits.subscribe_rate = pg::Settings::subscribe_rate;
+	limits.memory = static_cast<size_t>(pg::Settings::max_memory) * 1024;
 	limits.log.memory = static_cast<size_t>(pg::Settings::history_size) * 1024;
+	// What waits to be judged, what is put together and what is read again take about as much once more.
+	if (limits.memory > 0) limits.log.memory = std::min(limits.log.memory, limits.memory / 4);
 	limits.log.spill = static_cast<size_t>(pg::Settings::spill_size) * 1024;
 	limits.log.directory = pg::temporary_directory();
 	limits.replay = std::max(limits.log.memory / 4, 2 * static_cast<size_t>(pg::Settings::send_buffer) * 1024);
+	if (limits.memory > 0) limits.replay = std::min(limits.replay, limits.memory / 4);
 	return limits;
 }
 
@@ -87,8 +91,8 @@ void Worker::apply_settings()
 	web_.origins.set(pg::Settings::allowed_origins);
 	hub_.set_limits(hub_limits());
 	rows_.set_limit(pg::Settings::max_snapshots);
+	apply_memory_limits();
 	evaluator_.set_policy_timeout(pg::Settings::policy_timeout);
-	receiver_->set_limits(hub_limits().log);
 	identities_.apply_settings();
 	if (!server_) {
 		server_ = net::Server::create(loop_.uv(), web_, net_limits());

@@ -105,7 +105,8 @@ class FakeEvaluator final : public core::Evaluator {
 	};
 	std::map<core::FilterId, Filter> all;
 	size_t evaluated = 0;
-	bool throws = false;  // condition and evaluate
+	size_t bytes_of_one = 0;  // filter's memory
+	bool throws = false;      // condition and evaluate
 	bool in_callback = false;
 	std::function<std::string(const core::Identity&)> policy;  // none: no row security
 	bool locked = false;                                       // the tables, by DDL
@@ -213,7 +214,8 @@ class FakeEvaluator final : public core::Evaluator {
 		}
 	}
 	size_t filters() const noexcept override { return all.size(); }
-	size_t memory() const noexcept override { return 0; }
+	size_t memory() const noexcept override { return all.size() * bytes_of_one; }
+	size_t memory_of(core::FilterId) const noexcept override { return bytes_of_one; }
 
  private:
 	bool in_batch_ = false;
@@ -244,6 +246,7 @@ class FakeLink final : public core::Link {
 	bool ready = false;
 	bool paused = false;
 	uint16_t closed = 0;  // the close code
+	size_t bytes = 0;     // of the connection's memory
 	bool drains = false;
 
 	void request_write() noexcept override { ready = true; }
@@ -259,6 +262,7 @@ class FakeLink final : public core::Link {
 		drains = drain;
 		ready = true;
 	}
+	size_t memory() const noexcept override { return bytes; }
 };
 
 // A hub with its surroundings and clients, each of which reads all that waits when asked to.
