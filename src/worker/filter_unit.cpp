@@ -168,7 +168,8 @@ void FilterUnit::close()
 	try {
 		pg::call([&] {
 			end_speaking();
-			ReleaseCurrentSubTransaction();
+			// Nothing of what ran is to stay, such as notifications that a policy's functions have sent.
+			RollbackAndReleaseCurrentSubTransaction();
 			inside_ = false;
 			restore();
 			// A session's locks that functions have taken stay with it otherwise.

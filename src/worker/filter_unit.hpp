@@ -29,7 +29,7 @@ class FilterUnit {
 	void speak_for_nobody();
 	// After an error: rolls the subtransaction back and opens another one. Throws pg::Error.
 	void renew();
-	// Commits the subtransaction, and the unit of work if it is its own. Throws pg::Error.
+	// Rolls the subtransaction back, and commits the unit of work if it is its own. Throws pg::Error.
 	void close();
 	// Rolls back what is open.
 	void abandon() noexcept { roll_back(); }
