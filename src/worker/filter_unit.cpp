@@ -55,6 +55,9 @@ void FilterUnit::open(const FilterLimits& limits, MemoryContext scratch)
 	scratch_ = scratch;
 	own_ = !IsTransactionState();
 	GetUserIdAndSecContext(&former_user_, &former_context_);
+	session_ = former_session_ = GetSessionUserId();
+	was_superuser_ = GetSessionUserIsSuperuser();
+	former_role_ = GetCurrentRoleId();
 	open_ = true;
 	user_ = InvalidOid;
 	try {
@@ -91,10 +94,41 @@ void FilterUnit::speak_for(const char* claims)
 		claims_.clear();
 		set("search_path", GetConfigOptionResetString("search_path"));
 	}
+	if (session_ != user_) {
+		// PostgreSQL has it changed only where nothing is restricted.
+		SetUserIdAndSecContext(user_, 0);
+		session_ = user_;
+		SetSessionAuthorization(user_, false);
+		restrict_to(user_);
+	}
 	if (claims_ == claims) return;
 	claims_.clear();
 	set(kClaims, claims);
 	claims_ = claims;
+}
+
+// The session is whose it was.
+void FilterUnit::end_speaking() noexcept
+{
+	if (session_ == former_session_) return;
+	session_ = former_session_;
+	SetUserIdAndSecContext(former_user_, 0);
+	try {
+		pg::call([&] {
+			SetSessionAuthorization(former_session_, was_superuser_);
+			if (OidIsValid(former_role_)) SetCurrentRoleId(former_role_, superuser_arg(former_role_));
+		});
+	} catch (pg::Error& error) {
+		// Only the setting that shows it has failed.
+		error.release();
+	}
+	restrict_to(former_user_);
+}
+
+void FilterUnit::restrict_to(Oid role) noexcept
+{
+	user_ = role;
+	SetUserIdAndSecContext(role, former_context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 }
 
 void FilterUnit::speak_for_nobody()
@@ -107,9 +141,7 @@ void FilterUnit::speak_for_nobody()
 
 void FilterUnit::become(Oid role) noexcept
 {
-	if (user_ == role) return;
-	user_ = role;
-	SetUserIdAndSecContext(role, former_context_ | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	if (user_ != role) restrict_to(role);
 }
 
 void FilterUnit::renew()
@@ -119,6 +151,7 @@ void FilterUnit::renew()
 			filter_timer::run(nullptr);
 			inside_ = false;
 			RollbackAndReleaseCurrentSubTransaction();
+			end_speaking();
 			enter();
 			MemoryContextSwitchTo(scratch_);
 		});
@@ -134,9 +167,13 @@ void FilterUnit::close()
 	filter_timer::stop();
 	try {
 		pg::call([&] {
-			ReleaseCurrentSubTransaction();
+			end_speaking();
+			// Nothing of what ran is to stay, such as notifications that a policy's functions have sent.
+			RollbackAndReleaseCurrentSubTransaction();
 			inside_ = false;
 			restore();
+			// A session's locks that functions have taken stay with it otherwise.
+			if (own_) LockReleaseAll(USER_LOCKMETHOD, true);
 		});
 		if (own_) pg::commit_unit();
 	} catch (...) {
@@ -166,6 +203,7 @@ void FilterUnit::roll_back() noexcept
 		// Ends everything, settings and the user included.
 		nest_level_ = 0;
 		pg::abort_unit();
+		end_speaking();
 		SetUserIdAndSecContext(former_user_, former_context_);
 		return;
 	}
@@ -173,10 +211,12 @@ void FilterUnit::roll_back() noexcept
 		pg::call([&] {
 			if (inside_) RollbackAndReleaseCurrentSubTransaction();
 			inside_ = false;
+			end_speaking();
 			restore();
 		});
 	} catch (pg::Error& error) {
 		error.release();
+		end_speaking();
 		SetUserIdAndSecContext(former_user_, former_context_);
 		MemoryContextSwitchTo(former_memory_);
 	}

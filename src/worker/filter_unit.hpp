@@ -22,14 +22,14 @@ class FilterUnit {
 	void open(const FilterLimits& limits, MemoryContext scratch);
 	// What follows runs as this role, until `renew` or `close`.
 	void become(Oid role) noexcept;
-	// What follows finds these claims in request.jwt.claims, and the database's own search_path, as it would in a
-	// session. May ereport.
+	// What follows finds itself in a session of the role that it runs as, with these claims in request.jwt.claims and the
+	// database's own search_path. May ereport.
 	void speak_for(const char* claims);
 	// What follows has names under pg_catalog only again, as from the beginning. May ereport.
 	void speak_for_nobody();
 	// After an error: rolls the subtransaction back and opens another one. Throws pg::Error.
 	void renew();
-	// Commits the subtransaction, and the unit of work if it is its own. Throws pg::Error.
+	// Rolls the subtransaction back, and commits the unit of work if it is its own. Throws pg::Error.
 	void close();
 	// Rolls back what is open.
 	void abandon() noexcept { roll_back(); }
@@ -39,6 +39,8 @@ class FilterUnit {
 	void roll_back() noexcept;
 	void restore();
 	void enter();
+	void end_speaking() noexcept;
+	void restrict_to(Oid role) noexcept;
 
 	bool open_ = false;
 	bool own_ = false;     // the unit of work
@@ -46,7 +48,9 @@ class FilterUnit {
 	int nest_level_ = 0;   // of settings
 	Oid former_user_ = InvalidOid;
 	int former_context_ = 0;
-	Oid user_ = InvalidOid;   // at the moment
+	Oid former_session_ = InvalidOid, former_role_ = InvalidOid;
+	bool was_superuser_ = false;
+	Oid user_ = InvalidOid, session_ = InvalidOid;  // at the moment
 	bool for_nobody_ = true;  // claims and search_path are as from the beginning
 	std::string claims_;      // else those that are set
 	MemoryContext former_memory_ = nullptr, scratch_ = nullptr;

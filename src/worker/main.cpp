@@ -28,7 +28,6 @@ constexpr PinnedSetting kPinned[] = {
     // A turn is short whatever somebody has locked.
     {"lock_timeout", "200ms"},
     {"role", "none"},
-    {"search_path", "pg_catalog, pg_temp"},
     // What the worker commits are notifications for others; no client waits for them to be on disk.
     {"synchronous_commit", "off"},
     // It would print the secret channel.
@@ -85,6 +84,8 @@ void serve(int number)
 		pgstat_report_appname("plank");
 		for (const auto& [name, value] : kPinned)
 			SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+		// The database's own is kept, for what policies call.
+		SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
 		MemoryContextSwitchTo(pg::turn_memory());
 	});
 	Worker worker(number);

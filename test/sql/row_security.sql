@@ -104,6 +104,12 @@ BEGIN
 	RETURN sub = 'ann' AND names <> 'rs';
 END $$;
 SELECT seen(ARRAY['rs_one', 'rs_one', 'rs_two', 'rs_two'], ARRAY[:ann, :bob, '{"sub":"carl"}', :ann], ARRAY['', '', '', '']);
+-- The session is the client's, in functions too.
+CREATE OR REPLACE FUNCTION misbehaves(n int) RETURNS bool LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	RETURN session_user = current_user AND session_user = CASE n WHEN 1 THEN 'rs_one' ELSE 'rs_two' END;
+END $$;
+SELECT seen(ARRAY['rs_one', 'rs_two', 'rs_one'], ARRAY[:ann, :ann, :bob], ARRAY['', '', 'n < 3']);
 SELECT count(*) FROM written;
 SELECT current_user = session_user;
 
