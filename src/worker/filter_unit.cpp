@@ -59,6 +59,7 @@ void FilterUnit::open(const FilterLimits& limits, MemoryContext scratch)
 	was_superuser_ = GetSessionUserIsSuperuser();
 	former_role_ = GetCurrentRoleId();
 	open_ = true;
+	spoke_ = false;
 	user_ = InvalidOid;
 	try {
 		if (own_) pg::begin_unit("plank: evaluating filters");
@@ -89,6 +90,7 @@ void FilterUnit::enter()
 
 void FilterUnit::speak_for(const char* claims)
 {
+	spoke_ = true;
 	if (for_nobody_) {
 		for_nobody_ = false;
 		claims_.clear();
@@ -168,7 +170,11 @@ void FilterUnit::close()
 	try {
 		pg::call([&] {
 			end_speaking();
-			ReleaseCurrentSubTransaction();
+			// What functions of policies have sent, is not.
+			if (spoke_)
+				RollbackAndReleaseCurrentSubTransaction();
+			else
+				ReleaseCurrentSubTransaction();
 			inside_ = false;
 			restore();
 			// A session's locks that functions have taken stay with it otherwise.
