@@ -51,8 +51,8 @@ class FilterUnit {
 	Oid former_session_ = InvalidOid, former_role_ = InvalidOid;
 	bool was_superuser_ = false;
 	Oid user_ = InvalidOid, session_ = InvalidOid;  // at the moment
-	bool for_nobody_ = true;  // claims and search_path are as from the beginning
-	std::string claims_;      // else those that are set
+	bool for_nobody_ = true;                        // claims and search_path are as from the beginning
+	std::string claims_;                            // else those that are set
 	MemoryContext former_memory_ = nullptr, scratch_ = nullptr;
 	ResourceOwner former_owner_ = nullptr;
 };
