@@ -120,19 +120,20 @@ Audience::Form Audience::make_form(std::span<const Subscription* const> watchers
 	form.filter = first.filter;
 	form.columns = first.columns;
 	bool same_events = true;
+	std::vector<std::string> ids;
 	for (const Subscription* watcher : watchers) {
-		form.ids.push_back(watcher->id);
-		form.with_rows.push_back(watcher->snapshot);
+		form.watchers.push_back({watcher->id, watcher->snapshot});
+		ids.push_back(watcher->id);
 		form.events |= watcher->events;
 		same_events &= watcher->events == first.events;
 	}
 	if (same_events) {
-		form.head = head_of(form.ids);
+		form.head = head_of(ids);
 		return form;
 	}
 	form.heads = std::make_unique<std::array<std::string, kOps>>();
 	for (int op = 0; op < kOps; ++op) {
-		std::vector<std::string> ids;
+		ids.clear();
 		for (const Subscription* watcher : watchers)
 			if (watcher->events & op_bit(static_cast<Op>(op))) ids.push_back(watcher->id);
 		if (!ids.empty()) (*form.heads)[static_cast<size_t>(op)] = head_of(ids);

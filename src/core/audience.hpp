@@ -98,9 +98,12 @@ class Audience {
  private:
 	// The subscriptions to a table that see the same of it, with the beginning of a change's JSON for them.
 	struct Form {
-		std::vector<std::string> ids;
-		std::vector<bool> with_rows;  // which of them get the rows again after a reset
-		OpSet events = 0;             // of any of them
+		struct Watcher {
+			std::string id;
+			bool with_rows;  // they come again after a reset
+		};
+		std::vector<Watcher> watchers;
+		OpSet events = 0;  // of any of them
 		// {"ids":[…] for an operation, or empty. One for all when they want the same events, as most do.
 		std::string head;
 		std::unique_ptr<std::array<std::string, kOps>> heads;

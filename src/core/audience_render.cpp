@@ -278,8 +278,8 @@ void Audience::render_shape(Writer& writer, const LogEntry& entry) const
 	const WatchedTable* watched = table(entry.new_shape->relation);
 	if (!watched) return;
 	for (const Form& form : watched->forms)
-		for (const std::string& id : form.ids)
-			writer.begin() += subscribed_message(id, *entry.new_shape, form.columns, position_of(entry));
+		for (const Form::Watcher& watcher : form.watchers)
+			writer.begin() += subscribed_message(watcher.id, *entry.new_shape, form.columns, position_of(entry));
 }
 
 void Audience::render_resets(Writer& writer, const LogEntry& entry) const
@@ -288,9 +288,9 @@ void Audience::render_resets(Writer& writer, const LogEntry& entry) const
 		for (const WatchedTable& watched : tables_)
 			if (reset.relation == kAllTables || reset.relation == watched.relation)
 				for (const Form& form : watched.forms)
-					for (size_t i = 0; i < form.ids.size(); ++i)
+					for (const Form::Watcher& watcher : form.watchers)
 						writer.begin() +=
-						    reset_message(form.ids[i], reset.reason, reset_position(entry, form.with_rows[i]));
+						    reset_message(watcher.id, reset.reason, reset_position(entry, watcher.with_rows));
 }
 
 Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until) const
