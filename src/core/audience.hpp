@@ -104,10 +104,10 @@ class Audience {
 		};
 		std::vector<Watcher> watchers;
 		OpSet events = 0;  // of any of them
-		// {"ids":[…] for an operation, or empty. One for all when they want the same events, as most do.
-		std::string head;
-		std::unique_ptr<std::array<std::string, kOps>> heads;
-		const std::string& head_for(Op op) const noexcept { return heads ? (*heads)[static_cast<size_t>(op)] : head; }
+		// {"ids":[…] for each operation, or empty; one for all when they want the same events. None for one watcher, as
+		// mostly.
+		std::unique_ptr<std::vector<std::string>> heads;
+		void append_head(std::string& out, Op op) const;
 		bool numbers_as_text = false;
 		FilterId filter = kNoFilter;
 		ColumnNames columns;
