@@ -120,22 +120,19 @@ Audience::Form Audience::make_form(std::span<const Subscription* const> watchers
 	form.filter = first.filter;
 	form.columns = first.columns;
 	bool same_events = true;
+	form.watchers.reserve(watchers.size());
 	for (const Subscription* watcher : watchers) {
-		form.ids.push_back(watcher->id);
-		form.with_rows.push_back(watcher->snapshot);
+		form.watchers.push_back({watcher->id, watcher->snapshot});
 		form.events |= watcher->events;
 		same_events &= watcher->events == first.events;
 	}
-	if (same_events) {
-		form.head = head_of(form.ids);
-		return form;
-	}
-	form.heads = std::make_unique<std::array<std::string, kOps>>();
-	for (int op = 0; op < kOps; ++op) {
+	if (watchers.size() == 1) return form;
+	form.heads = std::make_unique<std::vector<std::string>>(same_events ? 1 : kOps);
+	for (size_t op = 0; op < form.heads->size(); ++op) {
 		std::vector<std::string> ids;
 		for (const Subscription* watcher : watchers)
-			if (watcher->events & op_bit(static_cast<Op>(op))) ids.push_back(watcher->id);
-		if (!ids.empty()) (*form.heads)[static_cast<size_t>(op)] = head_of(ids);
+			if (same_events || (watcher->events & op_bit(static_cast<Op>(op)))) ids.push_back(watcher->id);
+		if (!ids.empty()) (*form.heads)[op] = head_of(ids);
 	}
 	return form;
 }
@@ -145,6 +142,17 @@ const std::vector<bool>& Audience::Form::chosen_of(const ShapePtr& shape) const
 	if (!chosen || chosen->of != shape)
 		chosen = std::make_unique<Chosen>(Chosen{shape, choose_columns(*shape, columns)});
 	return chosen->columns;
+}
+
+void Audience::Form::append_head(std::string& out, Op op) const
+{
+	if (heads) {
+		out += (*heads)[heads->size() == 1 ? 0 : static_cast<size_t>(op)];
+		return;
+	}
+	out += "{\"ids\":[";
+	append_json_string(out, watchers.front().id);
+	out += ']';
 }
 
 std::vector<uint32_t> Audience::relations() const

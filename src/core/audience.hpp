@@ -98,13 +98,16 @@ class Audience {
  private:
 	// The subscriptions to a table that see the same of it, with the beginning of a change's JSON for them.
 	struct Form {
-		std::vector<std::string> ids;
-		std::vector<bool> with_rows;  // which of them get the rows again after a reset
-		OpSet events = 0;             // of any of them
-		// {"ids":[…] for an operation, or empty. One for all when they want the same events, as most do.
-		std::string head;
-		std::unique_ptr<std::array<std::string, kOps>> heads;
-		const std::string& head_for(Op op) const noexcept { return heads ? (*heads)[static_cast<size_t>(op)] : head; }
+		struct Watcher {
+			std::string id;
+			bool with_rows;  // they come again after a reset
+		};
+		std::vector<Watcher> watchers;
+		OpSet events = 0;  // of any of them
+		// {"ids":[…] for each operation, or empty; one for all when they want the same events. None for one watcher, as
+		// mostly.
+		std::unique_ptr<std::vector<std::string>> heads;
+		void append_head(std::string& out, Op op) const;
 		bool numbers_as_text = false;
 		FilterId filter = kNoFilter;
 		ColumnNames columns;

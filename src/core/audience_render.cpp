@@ -90,7 +90,7 @@ class Audience::EntryRenderer {
 		const auto before = [](const Match& match, size_t offset) { return match.offset < offset; };
 		auto match = std::lower_bound(all.begin(), all.end(), from, before);
 		// Of many forms few are in the cache, and this one is written from soon.
-		__builtin_prefetch(form.head.data());
+		__builtin_prefetch(form.watchers.data());
 		for (size_t left = kMatchesAtOnce; match != all.end() && left > 0; ++match, --left)
 			matches_.push_back({&form, *match});
 		if (match != all.end()) known_until_ = std::min(known_until_, matches_.back().match.offset);
@@ -213,7 +213,7 @@ class Audience::EntryRenderer {
 		return true;
 	}
 
-	std::string& begin(const std::string& head)
+	std::string& begin()
 	{
 		std::string& out = open_ ? writer_.text() : writer_.begin();
 		if (open_) {
@@ -230,14 +230,14 @@ class Audience::EntryRenderer {
 			append_json_time(out, entry_.transaction.committed_at);
 			out.append(",").append(audience_.catchup_) += "\"changes\":[";
 		}
-		return out += head;
+		return out;
 	}
 
 	bool write_message(const Record& record, const WatchedChannel& heard)
 	{
 		if (is_full()) return false;
-		std::string& out = begin(heard.head);
-		out += ",\"channel\":";
+		std::string& out = begin();
+		out.append(heard.head) += ",\"channel\":";
 		append_json_string(out, heard.channel);
 		out.append(",\"op\":\"message\",\"payload\":").append(record.payload) += '}';
 		return true;
@@ -246,7 +246,8 @@ class Audience::EntryRenderer {
 	void write_change(const Record& record, const ShapePtr& shape, const Form& form, View& view)
 	{
 		if (form.columns) view.columns = &form.chosen_of(shape);
-		std::string& out = begin(form.head_for(view.op));
+		std::string& out = begin();
+		form.append_head(out, view.op);
 		out.append(",\"table\":").append(shape->table_json);
 		out.append(",\"op\":\"").append(op_name(view.op)) += '"';
 		append_change_members(out, record, *shape, view);
@@ -278,8 +279,8 @@ void Audience::render_shape(Writer& writer, const LogEntry& entry) const
 	const WatchedTable* watched = table(entry.new_shape->relation);
 	if (!watched) return;
 	for (const Form& form : watched->forms)
-		for (const std::string& id : form.ids)
-			writer.begin() += subscribed_message(id, *entry.new_shape, form.columns, position_of(entry));
+		for (const Form::Watcher& watcher : form.watchers)
+			writer.begin() += subscribed_message(watcher.id, *entry.new_shape, form.columns, position_of(entry));
 }
 
 void Audience::render_resets(Writer& writer, const LogEntry& entry) const
@@ -288,9 +289,9 @@ void Audience::render_resets(Writer& writer, const LogEntry& entry) const
 		for (const WatchedTable& watched : tables_)
 			if (reset.relation == kAllTables || reset.relation == watched.relation)
 				for (const Form& form : watched.forms)
-					for (size_t i = 0; i < form.ids.size(); ++i)
+					for (const Form::Watcher& watcher : form.watchers)
 						writer.begin() +=
-						    reset_message(form.ids[i], reset.reason, reset_position(entry, form.with_rows[i]));
+						    reset_message(watcher.id, reset.reason, reset_position(entry, watcher.with_rows));
 }
 
 Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until) const

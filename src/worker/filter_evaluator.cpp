@@ -287,7 +287,7 @@ size_t FilterEvaluator::memory() const noexcept
 	size_t bytes = filters_.size() * sizeof(Filter) + free_.capacity() * sizeof(core::FilterId) +
 	               by_signature_.size() * kNode + by_signature_.bucket_count() * sizeof(void*);
 	for (size_t id = 0; id < filters_.size(); ++id)
-		bytes += filters_[id].where.capacity() + filters_[id].places.capacity() * sizeof(uint32_t);
+		bytes += filters_[id].where.capacity() + filters_[id].values * sizeof(uint32_t);
 	for (const auto& [relation, tables] : tables_)
 		for (const auto& table : tables)
 			bytes += table->memory();

@@ -136,10 +136,12 @@ void FilterTable::index(Filter& filter, uint32_t id, const FilterKey& key)
 	} else {
 		filter.index = serving->get();
 	}
-	filter.places.reserve(static_cast<size_t>(key.count));
+	if (key.count > 1) filter.more_values = std::make_unique<uint32_t[]>(static_cast<size_t>(key.count - 1));
 	pg::call([&] {
-		for (int i = 0; i < key.count; ++i)
-			filter.places.push_back(filter.index->add(key.values[i], id));
+		for (int i = 0; i < key.count; ++i) {
+			filter.value(filter.values) = filter.index->add(key.values[i], id);
+			++filter.values;
+		}
 	});
 }
 
@@ -178,8 +180,8 @@ void FilterTable::remove(Filters& filters, uint32_t id) noexcept
 	--filters_;
 	filter.table = nullptr;
 	if (filter.index) {
-		for (const uint32_t place : filter.places)
-			filter.index->remove(place, id);
+		for (uint32_t i = 0; i < filter.values; ++i)
+			filter.index->remove(filter.value(i), id);
 		if (filter.index->is_empty())
 			std::erase_if(indexes_, [&](const auto& index) { return index.get() == filter.index; });
 	} else if (filter.place != UINT32_MAX) {
@@ -189,7 +191,8 @@ void FilterTable::remove(Filters& filters, uint32_t id) noexcept
 	}
 	filter.index = nullptr;
 	filter.by_policy = false;
-	std::vector<uint32_t>().swap(filter.places);
+	filter.values = 0;
+	filter.more_values.reset();
 	leave(filter.conjuncts);
 	if (Policy* const policy = std::exchange(filter.policy, nullptr); policy && --policy->users == 0)
 		drop_policy(*policy);

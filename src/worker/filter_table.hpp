@@ -98,7 +98,10 @@ struct alignas(64) Filter {
 	uint32_t references = 0;
 	uint32_t place = 0;            // among those without index
 	FilterIndex* index = nullptr;  // null: it is looked at for every change
-	std::vector<uint32_t> places;  // in the index
+	// What it is removed from the index by, of each of its values; most have one.
+	uint32_t values = 0, first_value = 0;
+	std::unique_ptr<uint32_t[]> more_values;
+	uint32_t& value(uint32_t i) noexcept { return i == 0 ? first_value : more_values[i - 1]; }
 	FilterTable* table = nullptr;
 	uint64_t unreadable = 0;  // a change that it could not be judged on
 	std::string where;
