@@ -7,6 +7,7 @@ extern "C" {
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
+#include "executor/executor.h"
 #include "replication/message.h"
 #include "storage/fd.h"
 #include "storage/latch.h"
@@ -65,6 +66,14 @@ inline WaitEventSet* CreateWaitEventSet(ResourceOwner owner, int events)
 }
 
 #define MyProcNumber (MyProc->pgprocno)
+#endif
+
+#if PG_VERSION_NUM < 180000
+// Each query descriptor is run once.
+inline void ExecutorRun(QueryDesc* query, ScanDirection direction, uint64 count)
+{
+	ExecutorRun(query, direction, count, true);
+}
 #endif
 
 namespace plank::pg {
