@@ -2,6 +2,7 @@
 #include "core/chunk.hpp"
 
 #include "backend/chunk_stream.hpp"
+#include "pg/compat.hpp"
 #include "pg/guard.hpp"
 #include "pg/secret.hpp"
 #include "pg/session.hpp"
@@ -75,7 +76,7 @@ int ChunkStream::put_head(char* out) const
 // A number counts once its chunk is written: a missing one tells readers of a loss.
 void ChunkStream::write_message(const char* content, const char* end)
 {
-	(void)LogLogicalMessage(prefix_, content, static_cast<Size>(end - content), true);
+	(void)LogLogicalMessage(prefix_, content, static_cast<Size>(end - content), true, false);
 	++next_number_;
 }
 

@@ -4,10 +4,24 @@
 #include "pg/postgres.hpp"
 
 extern "C" {
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "executor/executor.h"
+#include "replication/message.h"
+#include "storage/fd.h"
+#include "storage/latch.h"
 #include "storage/lock.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
+#if PG_VERSION_NUM >= 170000
+#include "common/file_utils.h"
+#endif
 }
 
 #if PG_VERSION_NUM < 160000
@@ -16,6 +30,13 @@ inline bool object_ownercheck(Oid class_id, Oid object, Oid role)
 	Assert(class_id == RelationRelationId);
 	(void)class_id;
 	return pg_class_ownercheck(object, role);
+}
+
+inline AclResult object_aclcheck(Oid class_id, Oid object, Oid role, AclMode mode)
+{
+	Assert(class_id == NamespaceRelationId);
+	(void)class_id;
+	return pg_namespace_aclcheck(object, role, mode);
 }
 
 #define rd_firstRelfilelocatorSubid rd_firstRelfilenodeSubid
@@ -28,4 +49,61 @@ inline bool LockHeldByMe(const LOCKTAG* tag, LOCKMODE mode, bool or_stronger)
 	(void)or_stronger;
 	return LockHeldByMe(tag, mode);
 }
+
+inline XLogRecPtr LogLogicalMessage(const char* prefix, const char* message, size_t size, bool transactional,
+                                    bool flush)
+{
+	Assert(!flush);
+	(void)flush;
+	return LogLogicalMessage(prefix, message, size, transactional);
+}
+
+inline WaitEventSet* CreateWaitEventSet(ResourceOwner owner, int events)
+{
+	Assert(!owner);
+	(void)owner;
+	return CreateWaitEventSet(TopMemoryContext, events);
+}
+
+#define MyProcNumber (MyProc->pgprocno)
 #endif
+
+#if PG_VERSION_NUM < 180000
+// Each query descriptor is run once.
+inline void ExecutorRun(QueryDesc* query, ScanDirection direction, uint64 count)
+{
+	ExecutorRun(query, direction, count, true);
+}
+#endif
+
+namespace plank::pg {
+
+// A search path for what follows, until it is popped or the transaction fails: pg_catalog, then these. May ereport.
+#if PG_VERSION_NUM >= 170000
+inline int push_search_path(List* schemas)
+{
+	StringInfoData names;
+	initStringInfo(&names);
+	appendStringInfoString(&names, "pg_catalog");
+	for (int i = 0; i < list_length(schemas); ++i)
+		appendStringInfo(&names, ", %s", quote_identifier(get_namespace_name(list_nth_oid(schemas, i))));
+	// Not named, it would be searched before all others.
+	appendStringInfoString(&names, ", pg_temp");
+	const int level = NewGUCNestLevel();
+	(void)set_config_option("search_path", names.data, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+inline void pop_search_path(int level) { AtEOXact_GUC(true, level); }
+#else
+inline int push_search_path(List* schemas)
+{
+	auto* const path = static_cast<OverrideSearchPath*>(palloc0(sizeof(OverrideSearchPath)));
+	path->addCatalog = true;
+	path->schemas = schemas;
+	PushOverrideSearchPath(path);
+	return 0;
+}
+inline void pop_search_path(int) { PopOverrideSearchPath(); }
+#endif
+
+}  // namespace plank::pg

@@ -1,6 +1,7 @@
 // Looking the extension up. Runs in the worker.
 #include "pg/extension.hpp"
 
+#include "pg/compat.hpp"
 #include "pg/guard.hpp"
 
 extern "C" {

@@ -15,6 +15,9 @@ extern "C" {
 #include "miscadmin.h"
 #include "utils/elog.h"
 #include "utils/memutils.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 }
 
 // PostgreSQL redefines these for its own use; the standard library's spellings must keep working in C++.

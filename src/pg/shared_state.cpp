@@ -1,6 +1,7 @@
 // Reserving, making and finding the shared state. Runs in the postmaster at start, then in every process.
 #include "pg/shared_state.hpp"
 
+#include "pg/compat.hpp"
 #include "pg/settings.hpp"
 
 extern "C" {
@@ -190,12 +191,12 @@ DatabaseSlot* find_my_database_slot()
 
 void publish_first_message(uint64_t lsn) noexcept
 {
-	if (first_messages) first_messages[MyProc->pgprocno].lsn.store(lsn);
+	if (first_messages) first_messages[MyProcNumber].lsn.store(lsn);
 }
 
 void clear_first_message() noexcept
 {
-	if (first_messages) first_messages[MyProc->pgprocno].lsn.store(0, std::memory_order_release);
+	if (first_messages) first_messages[MyProcNumber].lsn.store(0, std::memory_order_release);
 }
 
 namespace {
@@ -213,7 +214,7 @@ bool is_open(uint64_t xid)
 void keep_first_message(uint64_t xid)
 {
 	if (!first_messages) return;
-	const uint64_t lsn = first_messages[MyProc->pgprocno].lsn.load();
+	const uint64_t lsn = first_messages[MyProcNumber].lsn.load();
 	for (int i = 0; lsn != 0 && i < prepared_messages_count(); ++i) {
 		PreparedMessage& entry = prepared_messages[i];
 		uint64_t former = entry.xid.load();

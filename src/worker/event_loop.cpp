@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <new>
 
+#include "pg/compat.hpp"
 #include "pg/guard.hpp"
 #include "pg/process.hpp"
 
@@ -13,7 +14,7 @@ EventLoop::EventLoop()
 {
 	if (uv_loop_init(&loop_) != 0) throw std::bad_alloc();
 	set_ = pg::call([&] {
-		WaitEventSet* set = CreateWaitEventSet(TopMemoryContext, 3);
+		WaitEventSet* set = CreateWaitEventSet(static_cast<ResourceOwner>(nullptr), 3);
 		AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, nullptr);
 		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, nullptr, nullptr);
 		AddWaitEventToSet(set, WL_SOCKET_READABLE, uv_backend_fd(&loop_), nullptr, nullptr);

@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "pg/compat.hpp"
 #include "worker/filter_safety.hpp"
 
 namespace plank::worker {
@@ -176,20 +177,20 @@ Node* check_column(ParseState* state, ColumnRef* reference)
 }
 
 // pg_catalog and where extensions live, as far as the role may look there. Never pg_temp.
-void push_search_path(Oid role)
+int push_search_path(Oid role)
 {
-	auto* const path = static_cast<OverrideSearchPath*>(palloc0(sizeof(OverrideSearchPath)));
-	path->addCatalog = true;
+	List* schemas = NIL;
 	const Relation extensions = table_open(ExtensionRelationId, AccessShareLock);
 	const SysScanDesc scan = systable_beginscan(extensions, InvalidOid, false, nullptr, 0, nullptr);
 	while (const HeapTuple tuple = systable_getnext(scan)) {
 		const Oid schema = reinterpret_cast<Form_pg_extension>(GETSTRUCT(tuple))->extnamespace;
-		if (schema != PG_CATALOG_NAMESPACE && pg_namespace_aclcheck(schema, role, ACL_USAGE) == ACLCHECK_OK)
-			path->schemas = list_append_unique_oid(path->schemas, schema);
+		if (schema != PG_CATALOG_NAMESPACE &&
+		    object_aclcheck(NamespaceRelationId, schema, role, ACL_USAGE) == ACLCHECK_OK)
+			schemas = list_append_unique_oid(schemas, schema);
 	}
 	systable_endscan(scan);
 	table_close(extensions, AccessShareLock);
-	PushOverrideSearchPath(path);
+	return pg::push_search_path(schemas);
 }
 
 bool add_constant_size(Node* node, Size* size)
@@ -211,7 +212,7 @@ Node* parse_condition(const FilterSource& source)
 	Context context = {&source, nullptr, NIL};
 	(void)prepare_raw(raw, &context);
 
-	push_search_path(source.role);
+	const int path = push_search_path(source.role);
 	ParseState* const state = make_parsestate(nullptr);
 	state->p_sourcetext = source.text;
 	state->p_ref_hook_state = &context;
@@ -225,7 +226,7 @@ Node* parse_condition(const FilterSource& source)
 	Node* const condition = restore_literals(transformWhereClause(state, raw, EXPR_KIND_WHERE, "WHERE"), state);
 	assign_expr_collations(state, condition);
 	check_condition(condition, source.text);
-	PopOverrideSearchPath();
+	pg::pop_search_path(path);
 
 	Node* const folded = reinterpret_cast<Node*>(expression_planner(reinterpret_cast<Expr*>(condition)));
 	Size size = 0;

@@ -4,6 +4,7 @@
 #include "worker/breaker.hpp"
 #include "worker/main.hpp"
 
+#include "pg/compat.hpp"
 #include "pg/guard.hpp"
 #include "pg/process.hpp"
 #include "pg/unit_of_work.hpp"
@@ -78,7 +79,7 @@ void serve(int number)
 	pg::call([&] { BackgroundWorkerInitializeConnection(database.name, nullptr, 0); });
 	slot.failures.store(0);
 	database.oid.store(MyDatabaseId, std::memory_order_release);
-	slot.procno.store(MyProc->pgprocno);
+	slot.procno.store(MyProcNumber);
 	pg::keep_errors_in(pg::turn_memory());
 	pg::call([] {
 		pgstat_report_appname("plank");

@@ -6,6 +6,7 @@
 
 #include <initializer_list>
 
+#include "pg/compat.hpp"
 #include "pg/execution.hpp"
 
 namespace plank::worker {
@@ -153,7 +154,7 @@ bool PolicyPlan::run(const TupleTableSlot* slot, const AttrNumber* columns, size
 	QueryDesc* const run =
 	    CreateQueryDesc(planned_, "", GetActiveSnapshot(), InvalidSnapshot, &answer.receiver, parameters_, nullptr, 0);
 	ExecutorStart(run, 0);
-	ExecutorRun(run, ForwardScanDirection, 1, true);
+	ExecutorRun(run, ForwardScanDirection, 1);
 	ExecutorFinish(run);
 	ExecutorEnd(run);
 	FreeQueryDesc(run);
