@@ -16,8 +16,8 @@ inline core::Shape shape_of(const pg::TableDescription& description, const std::
 	shape.relation = description.relation;
 	shape.table = description.name;
 	for (const pg::ColumnDescription& column : description.columns)
-		shape.columns.push_back(
-		    {column.name, column.type, static_cast<core::Numbers>(column.numbers), column.with_text});
+		shape.columns.push_back({column.name, column.type, static_cast<core::Numbers>(column.numbers), column.with_text,
+		                         static_cast<uint16_t>(column.number)});
 	shape.key = description.key;
 	shape.notify = notify;
 	return shape;

@@ -2,7 +2,6 @@
 #include "core/hub.hpp"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "core/change_json.hpp"
@@ -154,30 +153,16 @@ void Hub::announce_shape(const ShapePtr& shape)
 	told.entry = log_.end();
 	const ShapePtr known = std::exchange(told.shape, shape);
 	if (!known || known->identity == shape->identity) return;
-	end_hidden_keys(*shape);
+	follow_columns(*known, shape);
 	settle();
 	LogEntry entry;
 	entry.new_shape = shape;
-	wake(append(std::move(entry)));
-}
-
-// Whoever may read some columns only is told of no key that is not among them.
-void Hub::end_hidden_keys(const Shape& shape)
-{
-	const auto watched = tables_.find(shape.relation);
-	if (watched == tables_.end()) return;
-	std::set<std::string> roles;
-	for (const auto& [role, view] : watched->second.roles)
-		if (view.readable && !std::all_of(shape.key.begin(), shape.key.end(), [&](uint32_t column) {
-			    return std::binary_search(view.readable->begin(), view.readable->end(), shape.columns[column].name);
-		    }))
-			roles.insert(role);
-	if (roles.empty()) return;
-	end_where(
-	    [&](const Session& session, const Subscription& subscription) {
-		    return subscription.relation == shape.relation && roles.contains(session.role);
-	    },
-	    code::kNotSupported, kKeyHidden);
+	if (replaces_column(*known, *shape)) entry.resets.push_back({shape->relation, kReplaced, false});
+	const LogEntry& logged = append(std::move(entry));
+	wake(logged);
+	if (logged.resets.empty()) return;
+	++counters_.resets_ddl;
+	read_again_after(std::vector<Reset>(logged.resets));
 }
 
 // Of tables that nobody watches and that the log does not name any more. Seldom, so that it costs a change nothing.

@@ -248,6 +248,7 @@ class Hub {
 	void act_on(Outcomes& outcomes);
 	void hold_columns_against(const Outcomes& outcomes);
 	void look_at_shape(const ShapePtr& shape, bool rights);
+	void follow_columns(const Shape& former, const ShapePtr& shape);
 	void look_at_channels();
 	void look_at_filters(std::chrono::steady_clock::time_point deadline);
 	void make_stale(std::vector<FilterId>&& filters);
@@ -367,6 +368,7 @@ class Hub {
 	void insert_reply(Session& session, size_t place, std::string&& text);
 	void close_ticket(Ticket& ticket) noexcept;
 	std::vector<std::shared_ptr<Ticket>> open_tickets() const;
+	void note_resets(const LogEntry& entry);
 	void log_replayed(LogEntry&& entry);
 	size_t end_replay(const std::shared_ptr<Ticket>& ticket);
 	ShapePtr replayed_shape(const Ticket& ticket) const;
@@ -411,11 +413,11 @@ class Hub {
 	void authenticate(Session& session, const Request& request);
 
 	// hub.cpp
+	static constexpr const char* kReplaced = "a column was dropped, and another one has its name";
 	static LogEntry make_entry(Transaction&& transaction);
 	void close_all(const std::vector<Session*>& sessions, uint16_t code, std::string_view reason, bool drain);
 	LogEntry& append(LogEntry&& entry);
 	void announce_shape(const ShapePtr& shape);
-	void end_hidden_keys(const Shape& shape);
 	void send_notices(const LogEntry& entry);
 
 	HubLimits limits_;

@@ -24,6 +24,20 @@ constexpr int kMostErrors = 10;
 constexpr const char* kLocked = "55P03";
 constexpr const char* kColumnGone = "a column of the subscription no longer exists or may not be read";
 
+// Those of the names that mean the same columns in another shape of the table, as they are called there.
+ColumnNames same_columns(const Shape& former, const Shape& now, const std::vector<std::string>& names)
+{
+	std::vector<std::string> same;
+	for (const Column& column : now.columns)
+		for (const Column& other : former.columns) {
+			const bool is_same =
+			    other.number && column.number ? other.number == column.number : other.name == column.name;
+			if (is_same && std::binary_search(names.begin(), names.end(), other.name)) same.push_back(column.name);
+		}
+	std::sort(same.begin(), same.end());
+	return std::make_shared<const std::vector<std::string>>(std::move(same));
+}
+
 bool equal(const ColumnNames& a, const ColumnNames& b) { return a == b || (a && b && *a == *b); }
 
 }  // namespace
@@ -169,6 +183,51 @@ void Hub::look_at_shape(const ShapePtr& shape, bool rights)
 	if (!evaluator_.has_filters(shape->relation)) return;
 	evaluator_.look_again(*shape);
 	look_at_filters_ = true;
+}
+
+// The log has come to another shape before the catalog was asked. A role that may read some columns goes on with the same
+// ones, whatever they are called now, and is told nothing of others.
+void Hub::follow_columns(const Shape& former, const ShapePtr& shape)
+{
+	const auto watched = tables_.find(shape->relation);
+	if (watched == tables_.end()) return;
+	std::map<std::string_view, bool> limited;  // roles, and whether they may read the key
+	for (auto& [role, view] : watched->second.roles) {
+		if (!view.readable) continue;
+		view.readable = same_columns(former, *shape, *view.readable);
+		const std::vector<std::string>& names = *view.readable;
+		limited[role] = std::all_of(shape->key.begin(), shape->key.end(), [&](uint32_t column) {
+			return std::binary_search(names.begin(), names.end(), shape->columns[column].name);
+		});
+	}
+	if (limited.empty()) return;
+	const auto readable = [&](const Session& session) -> const ColumnNames& {
+		return watched->second.roles.find(session.role)->second.readable;
+	};
+	const auto is_limited = [&](const Session& session, const Subscription& subscription) {
+		return subscription.relation == shape->relation && limited.contains(session.role);
+	};
+	for_each_subscription([&](Session& session, Subscription& subscription) {
+		if (!is_limited(session, subscription) || subscription.chosen) return;
+		const ColumnNames& names = readable(session);
+		if (equal(subscription.columns, names)) return;
+		subscription.columns = names;
+		changed_subscriptions(session);
+		if (subscription.reading) start_anew(session, subscription, shape, Anew::columns);
+	});
+	end_where(
+	    [&](const Session& session, const Subscription& subscription) {
+		    if (!is_limited(session, subscription) || !subscription.chosen) return false;
+		    const ColumnNames& names = readable(session);
+		    return !std::includes(names->begin(), names->end(), subscription.columns->begin(),
+		                          subscription.columns->end());
+	    },
+	    code::kUndefinedColumn, kColumnGone);
+	end_where(
+	    [&](const Session& session, const Subscription& subscription) {
+		    return is_limited(session, subscription) && !limited.at(session.role);
+	    },
+	    code::kNotSupported, kKeyHidden);
 }
 
 void Hub::look_at_channels()

@@ -295,13 +295,20 @@ void Hub::replay(Transaction&& transaction)
 		if (former->identity == shape->identity) continue;
 		LogEntry changed;
 		changed.new_shape = shape;
+		if (replaces_column(*former, *shape)) changed.resets.push_back({shape->relation, kReplaced, false});
+		note_resets(changed);
 		log_replayed(std::move(changed));
 	}
-	if (!entry.resets.empty())
-		for (const std::shared_ptr<Ticket>& ticket : open_tickets())
-			for (const Reset& reset : entry.resets)
-				ticket->met_reset |= reset.relation == kAllTables || reset.relation == ticket->subscription.relation;
+	note_resets(entry);
 	log_replayed(std::move(entry));
+}
+
+void Hub::note_resets(const LogEntry& entry)
+{
+	if (entry.resets.empty()) return;
+	for (const std::shared_ptr<Ticket>& ticket : open_tickets())
+		for (const Reset& reset : entry.resets)
+			ticket->met_reset |= reset.relation == kAllTables || reset.relation == ticket->subscription.relation;
 }
 
 void Hub::log_replayed(LogEntry&& entry)

@@ -8,8 +8,9 @@ namespace plank::core {
 
 namespace {
 
-// Beside the two bits of `numbers`.
+// Beside the two bits of `numbers`, and below the column's number.
 constexpr uint64_t kWithText = 4;
+constexpr int kNumberAt = 3;
 
 std::string encode_identity(const Shape& shape)
 {
@@ -20,7 +21,8 @@ std::string encode_identity(const Shape& shape)
 	for (const Column& column : shape.columns) {
 		append_counted(out, column.name);
 		append_counted(out, column.type);
-		append_varint(out, static_cast<uint64_t>(column.numbers) | (column.with_text ? kWithText : 0));
+		append_varint(out, static_cast<uint64_t>(column.numbers) | (column.with_text ? kWithText : 0) |
+		                       uint64_t{column.number} << kNumberAt);
 	}
 	append_varint(out, shape.key.size());
 	for (uint32_t index : shape.key)
@@ -52,8 +54,9 @@ std::shared_ptr<const Shape> Shape::decode(std::string_view bytes)
 		column.name = reader.counted();
 		column.type = reader.counted();
 		const uint64_t kind = reader.varint();
-		const uint64_t numbers = kind & ~kWithText;
-		if (numbers > 2) return nullptr;
+		const uint64_t numbers = kind & (kWithText - 1), number = kind >> kNumberAt;
+		if (numbers > 2 || number > UINT16_MAX) return nullptr;
+		column.number = static_cast<uint16_t>(number);
 		column.numbers = static_cast<Numbers>(numbers);
 		column.with_text = (kind & kWithText) != 0;
 		shape->columns.push_back(std::move(column));
@@ -69,6 +72,15 @@ std::shared_ptr<const Shape> Shape::decode(std::string_view bytes)
 	if (!reader.ok() || !reader.done()) return nullptr;
 	shape->derive();
 	return shape;
+}
+
+bool replaces_column(const Shape& former, const Shape& now)
+{
+	for (const Column& column : now.columns)
+		for (const Column& other : former.columns)
+			if (other.name == column.name && other.number != column.number && other.number && column.number)
+				return true;
+	return false;
 }
 
 void Shape::derive()

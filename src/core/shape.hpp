@@ -22,6 +22,7 @@ struct Column {
 	std::string type;  // as format_type prints it
 	Numbers numbers = Numbers::none;
 	bool with_text = false;  // changes carry its values as text too: its JSON does not tell all of them apart
+	uint16_t number = 0;     // the table's own, which no other column of it ever has, whatever the name; 0: unknown
 };
 
 struct Shape {
@@ -47,5 +48,8 @@ struct Shape {
 	static std::shared_ptr<const Shape> decode(std::string_view bytes);
 };
 using ShapePtr = std::shared_ptr<const Shape>;
+
+// Whether a column was dropped and another one has its name since: no change tells that its values are others.
+bool replaces_column(const Shape& former, const Shape& now);
 
 }  // namespace plank::core

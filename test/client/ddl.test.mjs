@@ -64,6 +64,17 @@ test('a column added without a default: a new shape and no reset', async (t) => 
 	assert.deepEqual(changes[0].old, { id: 1, n: null });
 });
 
+test('a column dropped and added again in one transaction: a reset, for its values are gone', async (t) => {
+	const client = await watched(t, 'readded', 'id int PRIMARY KEY, n int');
+	await cluster.sql('INSERT INTO readded VALUES (1, 5)');
+	await client.transaction();
+	await cluster.sql('ALTER TABLE readded DROP COLUMN n; ALTER TABLE readded ADD COLUMN n int; INSERT INTO readded VALUES (2, 6)');
+	const { before, changes } = await untilChange(client);
+	assert.deepEqual(before.map(({ type }) => type), ['subscribed', 'reset']);
+	assert.deepEqual(changes[0].new, { id: 2, n: 6 });
+	await client.silent();
+});
+
 for (const [what, column] of [['a constant', 'n int DEFAULT 7'], ['a volatile', 'n float8 DEFAULT random()'], ['an identity', 'n int GENERATED ALWAYS AS IDENTITY'],
 	['a generated', 'n int GENERATED ALWAYS AS (id * 2) STORED']]) {
 	test(`a column added with ${what} default: a new shape and a reset`, async (t) => {

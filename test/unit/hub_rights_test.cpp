@@ -19,8 +19,10 @@ class Rights : public test::HubFixture {
 	Shape secret(const std::string& name, const std::vector<uint32_t>& key)
 	{
 		const uint32_t relation = static_cast<uint32_t>(catalog.tables.size() + 1);
-		Shape shape =
-		    test::shape_of(relation, "public." + name, {{"id", "integer"}, {"v", "text"}, {"secret", "text"}}, key);
+		std::vector<Column> columns = {{"id", "integer"}, {"v", "text"}, {"secret", "text"}};
+		for (size_t i = 0; i < columns.size(); ++i)
+			columns[i].number = static_cast<uint16_t>(i + 1);
+		const Shape shape = test::shape_of(relation, "public." + name, columns, key);
 		catalog.tables["public." + name].shape = std::make_shared<Shape>(shape);
 		return shape;
 	}
@@ -203,6 +205,53 @@ TEST_F(Rights, AKeyThatMayNotBeReadEndsASubscriptionBeforeItIsTold)
 	deliver(10, body);
 	EXPECT_EQ(read(client), "subscribed:a unsubscribed:a:0A000");
 	EXPECT_EQ(read(other), "subscribed:a subscribed:a transaction:10");
+}
+
+TEST_F(Rights, AReadableColumnIsFollowedWhateverItIsCalled)
+{
+	allow("items", {"id", "v"});
+	Client &client = connect(), &chooses = connect(), &rows = connect();
+	subscribe(client, "a", "items");
+	subscribe(chooses, "a", "items", R"(,"columns":["v"])");
+	subscribe(rows, "a", "items", R"(,"snapshot":true)");
+	Shape changed = items;
+	changed.columns[1].name = "w";
+	changed.columns[2].name = "v";
+	changed.derive();
+	Body body;
+	body.row(Tag::insert, body.shape(changed), {"1", "\"x\"", "\"s\""});
+	deliver(10, body);
+	const std::string told = all(client);
+	EXPECT_NE(told.find(R"("columns":[{"name":"id","type":"integer"},{"name":"w","type":"text"}])"), std::string::npos);
+	EXPECT_NE(told.find(R"("new":{"id":1,"w":"x"}})"), std::string::npos) << told;
+	EXPECT_EQ(read(chooses), "subscribed:a unsubscribed:a:42703");
+	EXPECT_EQ(read(rows), "subscribed:a subscribed:a");
+	EXPECT_EQ(*snapshots.wanted.at(only_snapshot()).columns, (std::vector<std::string>{"id", "w"}));
+	catalog.tables.at("public.items").shape = std::make_shared<Shape>(changed);
+	allow("items", {"id", "w"});
+	look();
+	EXPECT_EQ(read(client), "");
+}
+
+TEST_F(Rights, AColumnThatWasReplacedVoidsTheRows)
+{
+	Client &client = connect(), &rows = connect();
+	subscribe(client, "a", "items");
+	subscribe(rows, "a", "items", R"(,"snapshot":true)");
+	finish_snapshot(R"({"id":1,"v":"x","secret":"s"})");
+	insert(10, "\"x\"");
+	Shape changed = items;
+	changed.columns[1].number = 4;
+	changed.derive();
+	Body body;
+	body.row(Tag::insert, body.shape(changed), {"2", "\"x\"", "\"s\""});
+	deliver(11, body);
+	EXPECT_EQ(read(client), "subscribed:a transaction:10 subscribed:a reset:a transaction:11");
+	EXPECT_EQ(read(rows), "subscribed:a rows:a transaction:10 subscribed:a reset:a");
+	EXPECT_EQ(snapshots.wanted.size(), 1u);
+	Client& resumes = connect();
+	subscribe(resumes, "a", "items", R"(,"since":"e-10")");
+	EXPECT_EQ(read(resumes), "subscribed:a subscribed:a reset:a transaction:11");
 }
 
 // --- Row security --------------------------------------------------------------------------------------------------
