@@ -86,7 +86,8 @@ void PolicyPlan::open(Node* condition, TupleDesc row)
 	plan_memory_ = AllocSetContextCreate(memory_, "plank policy plan", ALLOCSET_SMALL_SIZES);
 	row_ = row;
 	ToParameters context = {row, 0, &whole_row_};
-	Node* const answer = put_parameters(condition, &context);
+	// Copied, because what mutators do not change they share with `condition`, which does not stay.
+	auto* const answer = static_cast<Node*>(copyObjectImpl(put_parameters(condition, &context)));
 	query_ = makeNode(Query);
 	query_->commandType = CMD_SELECT;
 	query_->canSetTag = true;

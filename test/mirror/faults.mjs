@@ -8,16 +8,16 @@ export class Faults {
 	#random;
 	#stopped = false;
 
-	/** `world`: servers, clients, writers, allowance, definitions, scribe, options. */
+	/** `world`: servers, clients, writers, allowance, definitions, scribe, options; `more`: faults of its own, by name, as [weight, what to do]. */
 	constructor(world, random) {
 		this.#world = world;
 		this.#random = random;
 	}
 
 	async run() {
-		const { options } = this.#world;
+		const { options, more = {} } = this.#world;
 		const weights = { drop: 8, slow: 2, 'restart-client': 2, reload: 1, ddl: 4, views: 4, snapshots: 4, 'terminate-worker': 1.5, 'kill-worker': 0.7, 'kill-server': 0.7 };
-		const choices = options.faults.map((name) => [weights[name], name]);
+		const choices = options.faults.map((name) => [more[name]?.[0] ?? weights[name], name]);
 		if (choices.length === 0) return;
 		this.#stopped = false;
 		// Each once, however short the run; then as they come.
@@ -36,6 +36,8 @@ export class Faults {
 	}
 
 	#begin(name) {
+		const own = this.#world.more?.[name];
+		if (own !== undefined) return own[1]();
 		switch (name) {
 			case 'drop': return this.#drop();
 			case 'slow': return this.#slow();
@@ -101,6 +103,7 @@ export class Faults {
 
 	// While the worker is away `notify` records nothing, so that positions from before are void; `wal` misses nothing.
 	async #disturb(name) {
+		const from = Date.now();
 		const { servers, allowance, options } = this.#world;
 		const server = servers.standby !== null && this.#random.percent(40) ? servers.standby : servers.primary;
 		if (options.transport === 'notify') allowance.grantAll();
@@ -113,5 +116,6 @@ export class Faults {
 			else if (pid !== null) await server.query('SELECT pg_terminate_backend($1)', [pid]).catch(() => {});
 		}
 		await server.ready();
+		allowance.disturbed?.(from);
 	}
 }

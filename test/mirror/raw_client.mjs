@@ -32,6 +32,8 @@ export class RawClient extends Follower {
 		while (!this.stopped && !this.failed) {
 			try {
 				await this.#connect();
+				// It was told to stop meanwhile.
+				if (this.stopped) this.#cut(this.#wire);
 				await this.#wire.end(2 ** 30);
 				this.lastClose = this.#wire.closed.code;
 			} catch (error) {

@@ -74,13 +74,13 @@ export class Servers {
 	standby = null;
 
 	/** Null when this version of Plank has not the transport. */
-	static async launch({ transport, historySize }) {
+	static async launch({ transport, historySize, settings = {} }) {
 		const servers = new Servers();
 		servers.primary = new Server();
 		try {
 			await servers.primary.create({
 				'plank.transport': transport, 'plank.crash_limit': 0, 'plank.history_size': historySize, 'plank.send_timeout': '2s', 'plank.ping_interval': '3s',
-				wal_keep_size: '1GB', max_prepared_transactions: 20, max_connections: 100, deadlock_timeout: '50ms',
+				wal_keep_size: '1GB', max_prepared_transactions: 20, max_connections: 100, deadlock_timeout: '50ms', ...settings,
 			});
 		} catch (error) {
 			const refused = /plank\.transport = .* is not supported by this version/.test(servers.primary.log());

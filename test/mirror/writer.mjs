@@ -6,9 +6,9 @@ import { pg } from '../client/cluster.mjs';
 import { facetRows, facets, versioned } from './schema.mjs';
 
 /** What ends a transaction and not the run: conflicts with others, and DDL in between. */
-const conflicts = new Set(['40P01', '40001', '55P03', '23505', '23514', '42701', '42703', '42P01', '42804', '57014']);
+export const conflicts = new Set(['40P01', '40001', '55P03', '23505', '23514', '42701', '42703', '42P01', '42804', '57014']);
 /** What ends the session: faults of the server. */
-const lost = (error) => (error instanceof pg.DatabaseError
+export const lost = (error) => (error instanceof pg.DatabaseError
 	? /^(08|57P|58|53300)/.test(error.code)
 	: /^(ECONNREFUSED|ECONNRESET|EPIPE|ENOENT)$/.test(error.code) || /^(Connection terminated|Client has encountered|Client was closed)/.test(error.message));
 
