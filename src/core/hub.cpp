@@ -163,6 +163,7 @@ void Hub::announce_shape(const ShapePtr& shape)
 	if (logged.resets.empty()) return;
 	++counters_.resets_ddl;
 	read_again_after(std::vector<Reset>(logged.resets));
+	settle();
 }
 
 // Of tables that nobody watches and that the log does not name any more. Seldom, so that it costs a change nothing.

@@ -413,7 +413,7 @@ class Hub {
 	void authenticate(Session& session, const Request& request);
 
 	// hub.cpp
-	static constexpr const char* kReplaced = "a column was dropped, and another one has its name";
+	static constexpr const char* kReplaced = "another column has the name of a former one";
 	static LogEntry make_entry(Transaction&& transaction);
 	void close_all(const std::vector<Session*>& sessions, uint16_t code, std::string_view reason, bool drain);
 	LogEntry& append(LogEntry&& entry);
