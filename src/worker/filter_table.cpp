@@ -204,7 +204,11 @@ size_t FilterTable::memory_of(const Filter& filter) const noexcept
 {
 	constexpr size_t kIndexed = 128;  // an entry of an index and its constant
 	size_t bytes = (sizeof *this + MemoryContextMemAllocated(memory_, true)) / std::max<size_t>(filters_, 1);
-	bytes += filter.places.size() * kIndexed;
+	bytes += filter.values * kIndexed;
+	if (const Policy* const policy = filter.policy)
+		bytes += (sizeof *policy + policy->claims.size() + policy->identity.claims.size() +
+		          (policy->plan ? policy->plan->memory() : 0)) /
+		         std::max<size_t>(policy->users, 1);
 	if (const SharedCondition* const shared = filter.conjuncts.shared)
 		bytes += (sizeof *shared + 2 * filter.conjuncts.shared_name->size() +
 		          MemoryContextMemAllocated(shared->memory, true)) /

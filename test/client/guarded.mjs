@@ -158,4 +158,10 @@ export async function rowsOf(client, id) {
 
 /** A change without what is the same in all. */
 export const brief = ({ op, cause, key, new: now, old }) => [cause ? `${op}!` : op, key && Object.values(key)[0], now, old].filter((x) => x !== undefined);
-export const changes = async (client) => (await client.transaction()).changes.map(brief);
+export async function changes(client) {
+	for (;;) {
+		const { changes: all } = await client.transaction();
+		// Marks of other clients are nobody's business.
+		if (!all.every(({ channel }) => channel === 'marker')) return all.map(brief);
+	}
+}
