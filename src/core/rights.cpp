@@ -1,0 +1,89 @@
+// Rights as text: after a mark, pairs of a table's OID and its number, in hexadecimal. Runs in the worker. Must not call
+// PostgreSQL.
+#include "core/rights.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace plank::core {
+
+namespace {
+
+constexpr char kMark = '!';  // in no other part of a position
+constexpr char kBetween = '.';
+// More tables than this on one connection make positions that nothing resumes from: they stand on every transaction.
+constexpr size_t kMostTables = 32;
+constexpr std::string_view kTooMany = "x";
+
+void append_pair(std::string& out, uint32_t relation, uint64_t rights)
+{
+	char text[64];
+	char* end = std::to_chars(text, text + sizeof text, relation, 16).ptr;
+	*end++ = kBetween;
+	end = std::to_chars(end, text + sizeof text, rights, 16).ptr;
+	out.append(text, end);
+}
+
+}  // namespace
+
+// FNV-1a over the names.
+uint64_t make_rights(uint64_t row_security, const ColumnNames& readable)
+{
+	if (!readable) return row_security;
+	uint64_t hash = 14695981039346656037u ^ row_security;
+	const auto add = [&](unsigned char byte) { hash = (hash ^ byte) * 1099511628211u; };
+	for (const std::string& name : *readable) {
+		for (const char byte : name)
+			add(static_cast<unsigned char>(byte));
+		add('\0');
+	}
+	return hash | 1;
+}
+
+std::string rights_suffix(const std::vector<Subscription>& subscriptions)
+{
+	std::vector<std::pair<uint32_t, uint64_t>> all;
+	for (const Subscription& subscription : subscriptions)
+		if (subscription.rights) all.emplace_back(subscription.relation, subscription.rights);
+	if (all.empty()) return "";
+	std::sort(all.begin(), all.end());
+	all.erase(std::unique(all.begin(), all.end()), all.end());
+	std::string out(1, kMark);
+	if (all.size() > kMostTables) return out.append(kTooMany);
+	for (const auto& [relation, rights] : all) {
+		if (out.size() > 1) out += kBetween;
+		append_pair(out, relation, rights);
+	}
+	return out;
+}
+
+std::string_view without_rights(std::string_view position) { return position.substr(0, position.find(kMark)); }
+
+bool has_rights(std::string_view position, const Subscription& subscription)
+{
+	const size_t at = position.find(kMark);
+	if (at == std::string_view::npos) return subscription.rights == 0;
+	if (position.substr(at + 1) == kTooMany) return false;
+	// The one pair of the table is this, and there is no other.
+	size_t pairs = 0;
+	bool found = false;
+	const char* from = position.data() + at + 1;
+	const char* const end = position.data() + position.size();
+	while (from < end) {
+		uint32_t relation = 0;
+		uint64_t rights = 0;
+		const auto first = std::from_chars(from, end, relation, 16);
+		if (first.ec != std::errc() || first.ptr == end || *first.ptr != kBetween) return false;
+		const auto second = std::from_chars(first.ptr + 1, end, rights, 16);
+		if (second.ec != std::errc()) return false;
+		if (relation == subscription.relation) {
+			++pairs;
+			found = rights == subscription.rights;
+		}
+		from = second.ptr == end ? end : second.ptr + 1;
+	}
+	return subscription.rights == 0 ? pairs == 0 : pairs == 1 && found;
+}
+
+}  // namespace plank::core

@@ -1,0 +1,27 @@
+// What a client could see of its tables when it was at a position: that travels in positions, for who comes back after
+// GRANT, REVOKE or ALTER POLICY holds rows that changes cannot mend. Runs in the worker. Must not call PostgreSQL.
+#pragma once
+#ifdef POSTGRES_H
+#error "core/ must not see PostgreSQL"
+#endif
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/subscription.hpp"
+
+namespace plank::core {
+
+// Subscription::rights of what row security and the columns that its role may read (null: all) come to.
+uint64_t make_rights(uint64_t row_security, const ColumnNames& readable);
+
+// What stands behind a position that holds for these subscriptions; nothing when they see all of their tables.
+std::string rights_suffix(const std::vector<Subscription>& subscriptions);
+// Whether a position's rights are those that the subscription has now.
+bool has_rights(std::string_view position, const Subscription& subscription);
+// The position without them.
+std::string_view without_rights(std::string_view position);
+
+}  // namespace plank::core
