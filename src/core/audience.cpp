@@ -32,6 +32,7 @@ std::string part_of_key(const Subscription& subscription)
 	append_varint(part, subscription.numbers_as_text);
 	append_varint(part, subscription.snapshot);
 	append_varint(part, subscription.filter);
+	append_varint(part, subscription.rights);
 	append_counted(part, subscription.channel);
 	append_counted(part, subscription.id);
 	append_varint(part, subscription.columns ? subscription.columns->size() + 1 : 0);
@@ -76,6 +77,11 @@ Audience::Audience(std::string key, const std::vector<Subscription>& subscriptio
 		catchup_ += ',';
 		if (seen_) suffix_ = seen_->suffix();
 	}
+	std::vector<Subscription> told;
+	for (const Subscription& subscription : subscriptions)
+		if (subscription.rights && (!subscription.reading || catchup.wanted)) told.push_back(subscription);
+	rights_ = rights_suffix(told);
+	suffix_ += rights_;
 	std::map<uint32_t, std::vector<const Subscription*>> by_table;
 	std::map<std::string, std::vector<std::string>> by_channel;
 	for (const Subscription& subscription : subscriptions) {

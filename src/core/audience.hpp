@@ -16,6 +16,7 @@
 
 #include "core/frame.hpp"
 #include "core/record.hpp"
+#include "core/rights.hpp"
 #include "core/seen.hpp"
 #include "core/subscription.hpp"
 #include "core/transaction_log.hpp"
@@ -56,6 +57,8 @@ class Audience {
 	const std::string& catchup_id() const noexcept { return catchup_id_; }
 	bool watches(const LogEntry& entry) const noexcept;
 	const std::vector<std::string>& channels() const noexcept { return channels_; }
+	// What follows the stream's position for its members.
+	const std::string& rights() const noexcept { return rights_; }
 	std::vector<uint32_t> relations() const;
 	// Calls visit(relation, filter) for each of them; kNoFilter for who wants every row.
 	template <typename Visit>
@@ -149,6 +152,7 @@ class Audience {
 	std::string catchup_id_;
 	SeenPtr seen_;
 	std::string suffix_;  // of its positions
+	std::string rights_;  // in it
 	bool has_filters_ = false;
 	// Entries that concern it, in order: all of them from the first one here on, but the latest only.
 	std::vector<uint64_t> heard_;

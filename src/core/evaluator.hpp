@@ -97,6 +97,9 @@ class Evaluator {
 	// Stands where add_filter may.
 	virtual bool look_further(std::chrono::steady_clock::time_point deadline, LookedAgain& found) = 0;
 
+	// What row security makes of the table for the filter's subscribers, as a number; 0: nothing. The same in every worker
+	// of the same data, whenever it comes to the same rows.
+	virtual uint64_t rights(FilterId filter) const noexcept = 0;
 	virtual bool has_filters(uint32_t relation) const noexcept = 0;
 	virtual void begin_batch() = 0;
 	// An insert, update or delete; not a truncate. `shape`: what the change was written with. Columns are found in it by

@@ -270,12 +270,15 @@ void Hub::reset_all(const std::string& reason)
 
 void Hub::send_positions()
 {
-	const FramePtr frame = Frame::make(position_message(position_));
-	for (const auto& [key, audience] : audiences_)
+	const FramePtr plain = Frame::make(position_message(position_));
+	for (const auto& [key, audience] : audiences_) {
+		const FramePtr frame =
+		    audience->rights().empty() ? plain : Frame::make(position_message(position_ + audience->rights()));
 		// Whoever is busy hears of a newer position with what it is about to get.
 		for (Session* session : audience->idle)
 			// It would count for a subscription whose rows are still being read, too.
 			if (session->waiting.empty() && session->readings.empty()) queue_reply(*session, frame);
+	}
 }
 
 // Closing may call back and end the session at once, so the list is made first.

@@ -199,6 +199,8 @@ class Hub {
 	                       std::string_view code, std::string_view message);
 	void watch(const Session& session, const Subscription& subscription);
 	void unwatch(const Session& session, const Subscription& subscription) noexcept;
+	ColumnNames readable(const std::string& role, uint32_t relation) const;
+	uint64_t rights_of(FilterId filter, const ColumnNames& readable) const;
 	void note_readable(const std::string& role, const TableAnswer& found);
 	std::shared_ptr<const std::string> keep_where(FilterId filter, const std::string& where);
 	void reply(Session& session, std::string&& text);

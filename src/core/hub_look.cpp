@@ -165,8 +165,11 @@ void Hub::hold_columns_against(const Outcomes& outcomes)
 	};
 	end_where(lacks, code::kUndefinedColumn, kColumnGone);
 	for_each_subscription([&](Session& session, Subscription& subscription) {
-		const TableAnswer* answer = subscription.chosen ? nullptr : answer_for(session, subscription);
-		if (!answer || equal(subscription.columns, answer->readable)) return;
+		const TableAnswer* answer = answer_for(session, subscription);
+		if (!answer) return;
+		const uint64_t rights = rights_of(subscription.filter, answer->readable);
+		if (std::exchange(subscription.rights, rights) != rights) changed_subscriptions(session);
+		if (subscription.chosen || equal(subscription.columns, answer->readable)) return;
 		subscription.columns = answer->readable;
 		start_anew(session, subscription, answer->shape, Anew::columns);
 	});
@@ -337,6 +340,7 @@ bool Hub::renew_filters(Session& session, Renewed& renewed)
 		const FilterId former = subscription.filter;
 		subscription.filter = add_filter(std::get<FilterId>(answer));
 		release_filter(former);
+		subscription.rights = rights_of(subscription.filter, readable(session.role, subscription.relation));
 		// Row security that lets every row pass, as before.
 		if (former == kNoFilter && subscription.filter == kNoFilter) continue;
 		// A transaction is judged by all of its filters, or by none.
@@ -378,6 +382,15 @@ std::variant<FilterId, FilterFault> Hub::filter_anew(const Session& session, con
 	std::variant<FilterId, FilterFault> answer = evaluator_.add_filter(*session.identity, *shape, where);
 	if (const auto* filter = std::get_if<FilterId>(&answer)) renewed.emplace(std::move(key), *filter);
 	return answer;
+}
+
+// What the role may read of a watched table, as the catalog had it last.
+ColumnNames Hub::readable(const std::string& role, uint32_t relation) const
+{
+	const auto watched = tables_.find(relation);
+	if (watched == tables_.end()) return nullptr;
+	const auto view = watched->second.roles.find(role);
+	return view == watched->second.roles.end() ? nullptr : view->second.readable;
 }
 
 // The table as the catalog had it last.

@@ -27,7 +27,7 @@ std::string Hub::started(const Subscription& subscription, const ShapePtr& shape
 // Where a subscription stands that holds nothing: who is to get rows cannot go on from there before they have come.
 std::string Hub::position_for(const Subscription& subscription) const
 {
-	return subscription.snapshot ? position_ + std::string(kUnread) : position_;
+	return subscription.snapshot ? position_ + std::string(kUnread) : position_ + rights_suffix({subscription});
 }
 
 // --- Starting ------------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ bool Hub::find_past(Session& session, const Request& request, Found& found)
 	if (request.since.empty()) return true;
 	if (request.since.ends_with(kUnread))
 		found = {Found::Kind::lost, 0, "its rows had not been read"};
-	else if (const std::optional<SplitPosition> since = split_position(request.since))
+	else if (const std::optional<SplitPosition> since = split_position(without_rights(request.since)))
 		found = past_.find(since->stream, log_);
 	if (found.kind == Found::Kind::later) return false;
 	if (found.kind != Found::Kind::malformed) return true;
@@ -55,6 +55,8 @@ void Hub::start(Session& session, Subscription& subscription, const ShapePtr& sh
 		if (subscription.snapshot) begin_reading(session, subscription, shape, 0);
 		return;
 	}
+	if (found.kind != Found::Kind::lost && !has_rights(since, subscription))
+		return resume_failed(session, subscription, shape, "what may be seen of the table has changed");
 	switch (found.kind) {
 		case Found::Kind::in_log:
 			return resume_from_log(session, subscription, shape, since, found.entry);
@@ -92,7 +94,8 @@ void Hub::start_over(Session& session, const std::string& id, const std::string&
 void Hub::resume_from_log(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& since,
                           uint64_t from)
 {
-	const AudiencePtr audience = catchup_audience(session, subscription, 0, split_position(since)->seen);
+	const AudiencePtr audience =
+	    catchup_audience(session, subscription, 0, split_position(without_rights(since))->seen);
 	const Audience::Measure& measure = audience->measure(log_, from, log_.end());
 	// What comes up to a reset would be void at once.
 	if (measure.has_reset && subscription.snapshot)
@@ -121,7 +124,7 @@ void Hub::resume_by_replay(Session& session, const Subscription& subscription, c
 	Waiting item;
 	item.ticket = ticket;
 	session.waiting.push_back(std::move(item));
-	past_.want(ticket->number, split_position(since)->stream);
+	past_.want(ticket->number, split_position(without_rights(since))->stream);
 }
 
 // One subscription that hears what others have had. Those of one role that ask for the same under the same id share it;
@@ -238,7 +241,8 @@ size_t place_of(const Session& session, const Ticket& ticket)
 // What a client is told that the past could not be had for: as Hub::position_for.
 std::string begins_at(const Ticket& ticket)
 {
-	return ticket.subscription.snapshot ? ticket.live_position + std::string(kUnread) : ticket.live_position;
+	return ticket.subscription.snapshot ? ticket.live_position + std::string(kUnread)
+	                                    : ticket.live_position + rights_suffix({ticket.subscription});
 }
 
 }  // namespace
@@ -259,7 +263,8 @@ void Hub::replay_verified(uint64_t number)
 	if (shape) shape = replay_shapes_.try_emplace(shape->relation, shape).first->second;
 	const size_t place = place_of(session, ticket);
 	Waiting& item = session.waiting[place];
-	item.audience = catchup_audience(session, ticket.subscription, pass_, split_position(ticket.since)->seen);
+	item.audience =
+	    catchup_audience(session, ticket.subscription, pass_, split_position(without_rights(ticket.since))->seen);
 	replay_audiences_.insert(item.audience.get());
 	item.at = {replayed_->end(), 0};
 	item.bytes_at = item.audience->bytes;
@@ -386,11 +391,13 @@ void Hub::finish_ticket(const std::shared_ptr<Ticket>& ticket, uint64_t place)
 	const uint64_t until = ticket->live_entry;
 	const uint64_t from = std::min(std::max(log_.first_after(place), log_.first()), until);
 	const AudiencePtr audience =
-	    catchup_audience(session, ticket->subscription, 0, split_position(ticket->since)->seen);
+	    catchup_audience(session, ticket->subscription, 0, split_position(without_rights(ticket->since))->seen);
 	const Audience::Measure& measure = audience->measure(log_, from, until);
 	const ShapePtr& then = measure.shape ? measure.shape : ticket->shape;
 	if (const ShapePtr told = replayed_shape(*ticket); told && told->identity != then->identity)
-		insert_reply(session, next++, started(ticket->subscription, then, replay_position_, Resumed::not_asked));
+		insert_reply(session, next++,
+		             started(ticket->subscription, then, replay_position_ + rights_suffix({ticket->subscription}),
+		                     Resumed::not_asked));
 	add_stretch(session, next, audience, measure, until);
 	if (ticket->met_reset || measure.has_reset)
 		start_over(session, ticket->subscription.id, "the table was reset since");

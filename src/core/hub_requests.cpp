@@ -233,6 +233,7 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 	} else {
 		subscription.columns = found.readable;
 	}
+	subscription.rights = make_rights(0, found.readable);
 	if (request.where.empty() && !found.row_security) return true;
 	std::variant<FilterId, FilterFault> filter = evaluator_.add_filter(*session.identity, *found.shape, request.where);
 	if (auto* fault = std::get_if<FilterFault>(&filter)) {
@@ -244,6 +245,7 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 	}
 	if (lacks_memory_for(std::get<FilterId>(filter), session, request)) return false;
 	subscription.filter = add_filter(std::get<FilterId>(filter));
+	subscription.rights = rights_of(subscription.filter, found.readable);
 	if (!request.where.empty()) subscription.where = keep_where(subscription.filter, request.where);
 	return true;
 }
@@ -265,6 +267,11 @@ bool Hub::start_subscription(Session& session, const Request& request, const Tab
 	note_readable(session.role, found);
 	start(session, session.subscriptions.back(), shape, request.since, past);
 	return true;
+}
+
+uint64_t Hub::rights_of(FilterId filter, const ColumnNames& readable) const
+{
+	return make_rights(filter == kNoFilter ? 0 : evaluator_.rights(filter), readable);
 }
 
 // The first of a role's subscriptions to a table says what the next look is compared with.

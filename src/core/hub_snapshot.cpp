@@ -185,15 +185,15 @@ void Hub::finish_reading(uint64_t number)
 	std::erase(session.readings, number);
 	const auto subscription = std::find_if(session.subscriptions.begin(), session.subscriptions.end(),
 	                                       [&](const Subscription& item) { return item.id == reading.id; });
-	send_rows(reading, reading.position + reading.seen->suffix());
+	const std::string position = reading.position + reading.seen->suffix() + rights_suffix({*subscription});
+	send_rows(reading, position);
 	subscription->reading = false;
 	changed_subscriptions(session);
 	const AudiencePtr audience = catchup_audience(session, *subscription, 0, reading.seen);
 	const Audience::Measure& measure = audience->measure(log_, reading.from, log_.end());
 	const ShapePtr then = measure.shape ? measure.shape : reading.told;
 	if (then->identity != reading.told->identity)
-		reply(session,
-		      subscribed_message(reading.id, *then, subscription->columns, reading.position + reading.seen->suffix()));
+		reply(session, subscribed_message(reading.id, *then, subscription->columns, position));
 	add_stretch(session, session.waiting.size(), audience, measure, log_.end());
 }
 

@@ -30,7 +30,9 @@ struct Subscription {
 	FilterId filter = kNoFilter;  // the subscription holds a reference
 	ColumnNames columns;
 	std::shared_ptr<const std::string> where;  // null: none
-	int64_t since = 0;                         // microseconds since 2000-01-01 UTC
+	// What its client may see of the table, as a number that is another one when that is; 0: all of it.
+	uint64_t rights = 0;
+	int64_t since = 0;  // microseconds since 2000-01-01 UTC
 };
 
 // Which columns of the shape a list of names asks for, the key's always among them.

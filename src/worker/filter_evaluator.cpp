@@ -275,6 +275,15 @@ void FilterEvaluator::release(core::FilterId id) noexcept
 	give_back(id);
 }
 
+uint64_t FilterEvaluator::rights(core::FilterId id) const noexcept
+{
+	const Policy* const policy = filters_[id].policy;
+	if (!policy) return 0;
+	uint64_t number = 0;
+	memcpy(&number, policy->signature.data(), sizeof number);
+	return number | 1;
+}
+
 size_t FilterEvaluator::memory_of(core::FilterId id) const noexcept
 {
 	const Filter& filter = filters_[id];

@@ -37,6 +37,7 @@ class FilterEvaluator final : public core::Evaluator {
 	std::variant<std::string, core::FilterFault> condition(core::FilterId filter, const core::Shape& shape) override;
 	void look_again(const core::Shape& shape) override;
 	bool look_further(std::chrono::steady_clock::time_point deadline, core::LookedAgain& found) override;
+	uint64_t rights(core::FilterId filter) const noexcept override;
 	bool has_filters(uint32_t relation) const noexcept override { return tables_.contains(relation); }
 	void begin_batch() override;
 	void evaluate(const core::Shape& shape, const core::Record& change, core::Verdicts& verdicts) override;

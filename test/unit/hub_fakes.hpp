@@ -163,6 +163,12 @@ class FakeEvaluator final : public core::Evaluator {
 		to_look_at_.clear();
 		return false;
 	}
+	std::map<core::FilterId, uint64_t> rights_of;
+	uint64_t rights(core::FilterId filter) const noexcept override
+	{
+		const auto found = rights_of.find(filter);
+		return found == rights_of.end() ? 0 : found->second;
+	}
 	bool has_filters(uint32_t relation) const noexcept override
 	{
 		for (const auto& [id, filter] : all)
