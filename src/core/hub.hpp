@@ -28,6 +28,7 @@
 #include "core/catalog.hpp"
 #include "core/evaluator.hpp"
 #include "core/few.hpp"
+#include "core/hub_limits.hpp"
 #include "core/identity.hpp"
 #include "core/past.hpp"
 #include "core/reply.hpp"
@@ -37,29 +38,6 @@
 #include "core/transaction_log.hpp"
 
 namespace plank::core {
-
-struct HubLimits {
-	size_t max_subscriptions = 1000;
-	int subscribe_rate = 0;  // subscribe and auth requests of a client, a second; 0: no limit
-	TransactionLog::Limits log;
-	// Memory for what is read again of the past. More than net::Limits::send_buffer, so that a client that reads none of
-	// it is cut before everybody else's resume waits for it for good.
-	size_t replay = 16 << 20;
-	size_t memory = 0;  // of the whole worker; 0: no limit. Conditions may take a quarter.
-};
-
-struct HubCounters {
-	uint64_t subscriptions = 0;  // live now
-	uint64_t transactions = 0, changes = 0, messages = 0, errors = 0;
-	uint64_t bytes = 0;  // of transactions
-	// By what made them necessary: DDL and its like, changes that could not be delivered, a resume that failed.
-	uint64_t resets_ddl = 0, resets_lost = 0, resets_resume = 0;
-	uint64_t resumed_from_log = 0, resumed_by_replay = 0;
-	uint64_t shed = 0;  // sessions, for memory
-};
-
-// Takes what `plank.track(notify => …)` asks to be sent on public channels.
-using NoticeSink = std::function<void(const std::string& channel, std::string&& payload)>;
 
 class Hub {
  public:
@@ -141,15 +119,16 @@ class Hub {
 	std::string trim();
 
 	// --- Memory: see hub_memory.cpp. What it is in all, and how much there may be, is for the worker to know.
-	// How much more the log may take than it does, or, below 0, how much less it must. True when that changes `log_limits`,
-	// what it is kept to now.
+	// How much more the log may take than it does (below 0: less). True when that changes `log_limits`.
 	bool set_spare_memory(int64_t spare);
 	TransactionLog::Limits log_limits() const;
-	// Closes those sessions that take most, until about `bytes` will be free, but not more than a turn has time for; how
-	// many.
+	// Closes those sessions that take most, until about `bytes` will be free or the turn's time is over; how many.
 	size_t shed(size_t bytes);
 	// While it is low new subscriptions are refused.
 	void set_memory_is_low(bool low) noexcept { memory_is_low_ = low; }
+	// Nothing is sent for a moment, until those who were closed have taken their memory with them.
+	void hold(bool held) noexcept { held_ = held; }
+	bool is_holding() const noexcept { return held_; }
 
 	// --- A pass over the past: see past.hpp.
 	void replay_begun();
@@ -398,16 +377,12 @@ class Hub {
 	void pop_waiting(Session& session, size_t count);
 
 	// hub_memory.cpp
-	struct Consumer {
-		Session* session;
-		size_t bytes;
-	};
 	size_t cache_limit() const noexcept;
 	bool lacks_memory_for(Session& session, const Request& request);
 	bool lacks_memory_for(FilterId filter, Session& session, const Request& request);
 	bool has_room_for(FilterId filter) const;
 	size_t memory_of(const Session& session) const;
-	std::vector<Consumer> consumers() const;
+	std::vector<std::pair<size_t, Session*>> consumers() const;
 
 	// hub_identity.cpp
 	void authenticate(Session& session, const Request& request);
@@ -443,7 +418,7 @@ class Hub {
 	uint64_t filters_born_ = 0;
 	size_t filter_bytes_ = 0;  // of all of them
 	size_t log_in_memory_ = SIZE_MAX;
-	bool memory_is_low_ = false;
+	bool memory_is_low_ = false, held_ = false;
 	// What nobody needs any more, perhaps since a network callback, where the evaluator must not be called. There is room
 	// for all filters that could join.
 	std::vector<FilterId> released_;

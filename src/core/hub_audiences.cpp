@@ -296,8 +296,8 @@ FramePtr Hub::next_frame(Session& session)
 	while (!session.waiting.empty()) {
 		// Sending costs about 8 µs a client, so replies and frames that are ready count too. At least one goes in each
 		// turn, or reading alone could use all turns up.
-		if (sent_ && !session.closing &&
-		    (has_rendered_much() || std::chrono::steady_clock::now() >= render_deadline_)) {
+		const bool over = sent_ && (has_rendered_much() || std::chrono::steady_clock::now() >= render_deadline_);
+		if (!session.closing && (held_ || over)) {
 			session.starved = true;
 			starved_.push_back(&session);
 			return nullptr;

@@ -75,8 +75,8 @@ bool Hub::lacks_memory_for(Session& session, const Request& request)
 // Conditions outlive no subscription, but compiled they take more than anything else that a client can ask for.
 bool Hub::has_room_for(FilterId filter) const
 {
-	if (filter == kNoFilter || limits_.memory == 0 || (filter < filters_.size() && filters_[filter].references > 0))
-		return true;
+	if (filter == kNoFilter || limits_.memory == 0) return true;
+	if (filter < filters_.size() && filters_[filter].references > 0) return true;
 	return filter_bytes_ + evaluator_.memory_of(filter) <= limits_.memory / 4;
 }
 
@@ -117,34 +117,34 @@ size_t Hub::memory_of(const Session& session) const
 	return bytes;
 }
 
-// The log is there for those who wait, and theirs in the proportion of what waits.
-std::vector<Hub::Consumer> Hub::consumers() const
+// All that are not on their way out, with what they take. The log is there for those who wait, and theirs in the
+// proportion of what waits.
+std::vector<std::pair<size_t, Session*>> Hub::consumers() const
 {
-	std::vector<Consumer> all;
+	std::vector<std::pair<size_t, Session*>> all;
 	all.reserve(sessions_.size());
 	double wait_in_all = 1;
 	for (const auto& [key, session] : sessions_) {
 		if (session->closing) continue;
-		const size_t waits = waiting(*session) - session->reply_bytes;
-		wait_in_all += static_cast<double>(waits);
-		all.push_back({session.get(), waits});
+		all.emplace_back(waiting(*session) - session->reply_bytes, session.get());
+		wait_in_all += static_cast<double>(all.back().first);
 	}
 	const double log = static_cast<double>(log_.memory()) / wait_in_all;
-	for (Consumer& consumer : all)
-		consumer.bytes = memory_of(*consumer.session) + static_cast<size_t>(log * static_cast<double>(consumer.bytes));
+	for (auto& [bytes, session] : all)
+		bytes = memory_of(*session) + static_cast<size_t>(log * static_cast<double>(bytes));
 	return all;
 }
 
 size_t Hub::shed(size_t bytes)
 {
-	std::vector<Consumer> all = consumers();
+	std::vector<std::pair<size_t, Session*>> all = consumers();
 	const size_t most = std::min(kMostShed, all.size());
 	std::partial_sort(all.begin(), all.begin() + static_cast<ptrdiff_t>(most), all.end(),
-	                  [](const Consumer& a, const Consumer& b) { return a.bytes > b.bytes; });
+	                  [](const auto& a, const auto& b) { return a.first > b.first; });
 	std::vector<Session*> largest;
 	for (size_t freed = 0; freed < bytes && largest.size() < most;) {
-		freed += all[largest.size()].bytes;
-		largest.push_back(all[largest.size()].session);
+		freed += all[largest.size()].first;
+		largest.push_back(all[largest.size()].second);
 	}
 	counters_.shed += largest.size();
 	close_all(largest, kTryAgainLater, "the server is short of memory", false);

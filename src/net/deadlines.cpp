@@ -17,6 +17,7 @@ namespace {
 
 constexpr uint64_t kFarewellMs = 2000;
 constexpr uint64_t kHastyFarewellMs = 1000;  // the server itself stops
+constexpr uint64_t kReadingMs = 500;         // who takes nothing for so long does not read
 
 uint64_t spread(uint64_t interval)
 {
@@ -46,7 +47,7 @@ bool Session::check_deadlines(uint64_t now)
 			// The close frame waits behind what the client has not taken yet.
 			if (blocked_ && progressed()) progress_at_ = now;
 			const uint64_t patience = server_.stopping() ? kHastyFarewellMs
-			                          : hasty_           ? kFarewellMs
+			                          : hasty_           ? kReadingMs
 			                                             : std::max<uint64_t>(kFarewellMs, limits.send_timeout_ms);
 			return now < progress_at_ + patience;
 		}

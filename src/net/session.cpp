@@ -227,8 +227,12 @@ void Connection::close(CloseCode code, std::string_view reason, bool drain) noex
 	auto& self = static_cast<Session&>(*this);
 	if (self.state_ == Session::State::draining && drain) return;
 	if (code == CloseCode::too_slow && self.state_ == Session::State::open) self.server_.counters().closed_too_slow++;
-	self.hasty_ = self.hasty_ || code == CloseCode::try_again_later;
+	const uint64_t progress_at = self.progress_at_;
 	self.begin_close(code, reason, drain);
+	if (code != CloseCode::try_again_later) return;
+	self.hasty_ = true;
+	// Who has not read for a while is not waited for at all.
+	if (self.blocked_) self.progress_at_ = progress_at;
 }
 
 void* Connection::context() const noexcept { return static_cast<const Session&>(*this).context_; }

@@ -166,7 +166,7 @@ class Session final : public Connection, private Decoder::Sink, public Link<AllR
 	bool peer_closed_ = false;  // its close frame has come
 	bool close_sent_ = false;
 	bool shut_ = false;    // lingering: the write side's end was sent
-	bool hasty_ = false;   // its farewell is short, whatever plank.send_timeout is: memory is
+	bool hasty_ = false;   // what it holds is needed, so its farewell lasts only while it reads
 	bool broken_ = false;  // input cannot be read any more
 };
 

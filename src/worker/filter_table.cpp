@@ -204,11 +204,22 @@ size_t FilterTable::memory_of(const Filter& filter) const noexcept
 {
 	constexpr size_t kIndexed = 128;  // an entry of an index and its constant
 	size_t bytes = (sizeof *this + MemoryContextMemAllocated(memory_, true)) / std::max<size_t>(filters_, 1);
-	bytes += filter.places.size() * kIndexed;
-	if (const SharedCondition* const shared = filter.conjuncts.shared)
-		bytes += (sizeof *shared + 2 * filter.conjuncts.shared_name->size() +
-		          MemoryContextMemAllocated(shared->memory, true)) /
-		         std::max<size_t>(shared->users, 1);
+	bytes += filter.values * kIndexed;
+	const auto add = [&](const Conjuncts& conjuncts, size_t users) {
+		const SharedCondition* const shared = conjuncts.shared;
+		if (!shared) return;
+		bytes +=
+		    (sizeof *shared + 2 * conjuncts.shared_name->size() + MemoryContextMemAllocated(shared->memory, true)) /
+		    (std::max<size_t>(shared->users, 1) * users);
+	};
+	add(filter.conjuncts, 1);
+	if (const Policy* const policy = filter.policy) {
+		const size_t users = std::max<size_t>(policy->users, 1);
+		bytes += (sizeof *policy + policy->claims.capacity() + policy->identity.claims.capacity() +
+		          (policy->plan ? policy->plan->memory() : 0)) /
+		         users;
+		add(policy->conjuncts, users);
+	}
 	return bytes;
 }
 

@@ -27,6 +27,7 @@ constexpr auto kJudgeTime = std::chrono::milliseconds(10);
 constexpr auto kRowsTime = std::chrono::milliseconds(5);
 constexpr auto kRequestTime = std::chrono::milliseconds(10);
 constexpr auto kLookTime = std::chrono::milliseconds(10);
+constexpr long kHeld = 10;                                 // ms
 constexpr auto kGoodbye = std::chrono::milliseconds(800);  // a fast shutdown takes less than 2 s
 
 }  // namespace
@@ -84,13 +85,14 @@ void Worker::turn()
 	write_log();
 	// What serve_database leaves alone while the database is not served must not keep the loop from sleeping.
 	const bool ready = web_.not_ready.empty();
-	const bool more = hub_.has_starved() || hub_.has_to_look() ||
+	const bool more = (hub_.has_starved() && !hub_.is_holding()) || hub_.has_to_look() ||
 	                  (ready && (hub_.has_to_judge() || hub_.has_requests() || more_rows_ || rows_.has_changes() ||
 	                             notices_.has_more()));
 	const auto now = Clock::now();
 	const auto to_tick = std::chrono::duration_cast<std::chrono::milliseconds>(next_tick_ - now).count();
 	// Requests that wait for a lock are asked again every 50 ms; others are answered at once below.
-	loop_.wait(more ? 0 : std::clamp<long>(to_tick + 1, 0, receiving_ ? receiver_->patience() : 1000));
+	const long patience = hub_.is_holding() ? kHeld : receiving_ ? receiver_->patience() : 1000;
+	loop_.wait(more ? 0 : std::clamp<long>(to_tick + 1, 0, patience));
 	MemoryContextReset(pg::turn_memory());
 	MemoryContextSwitchTo(pg::turn_memory());
 	pg::check_interrupts();

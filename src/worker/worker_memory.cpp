@@ -60,11 +60,11 @@ void Worker::look_at_memory()
 	if (hub_.set_spare_memory(pressure_.spare(used))) apply_log_limits();
 	web_.memory_is_low = state != State::ample;
 	hub_.set_memory_is_low(web_.memory_is_low);
-	if (state == State::over && meter_.is_exact() && server_) {
-		// Who has been told to go takes his memory with him.
-		const size_t leaving = server_->leaving_memory();
-		if (const size_t excess = pressure_.excess(used); excess > leaving) hub_.shed(excess - leaving);
-	}
+	// Who has been told to go takes his memory with him, soon.
+	const size_t leaving = state == State::over && server_ ? server_->leaving_memory() : 0;
+	const size_t excess = pressure_.excess(used);
+	if (excess > leaving && meter_.is_exact()) hub_.shed(excess - leaving);
+	hub_.hold(leaving > 0 && used > limit);
 	tell_of_memory(before, used);
 	// When those who had it have gone.
 	if (state == State::ample && before != State::ample) give_back_at_ = now + kGiveBack;
