@@ -199,8 +199,7 @@ class Hub {
 	                       std::string_view code, std::string_view message);
 	void watch(const Session& session, const Subscription& subscription);
 	void unwatch(const Session& session, const Subscription& subscription) noexcept;
-	ColumnNames readable(const std::string& role, uint32_t relation) const;
-	uint64_t rights_of(FilterId filter, const ColumnNames& readable) const;
+	uint64_t rights_of(const Session& session, const Subscription& subscription) const;
 	void note_readable(const std::string& role, const TableAnswer& found);
 	std::shared_ptr<const std::string> keep_where(FilterId filter, const std::string& where);
 	void reply(Session& session, std::string&& text);
@@ -243,8 +242,7 @@ class Hub {
 	void for_each_subscription(const std::function<void(Session&, Subscription&)>& visit);
 	void end_where(const std::function<bool(const Session&, const Subscription&)>& ends, const char* code,
 	               std::string_view message);
-	// Why what a client holds is void.
-	enum class Anew : uint8_t { columns, rows, unreadable, unjudged, too_fast };
+	enum class Anew : uint8_t { columns, rows, unreadable, unjudged, too_fast };  // why what is held is void
 	static const char* reason_for(Anew why);
 	void start_anew(Session& session, Subscription& subscription, const ShapePtr& shape, Anew why);
 

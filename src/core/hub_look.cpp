@@ -167,7 +167,7 @@ void Hub::hold_columns_against(const Outcomes& outcomes)
 	for_each_subscription([&](Session& session, Subscription& subscription) {
 		const TableAnswer* answer = answer_for(session, subscription);
 		if (!answer) return;
-		const uint64_t rights = rights_of(subscription.filter, answer->readable);
+		const uint64_t rights = rights_of(session, subscription);
 		if (std::exchange(subscription.rights, rights) != rights) changed_subscriptions(session);
 		if (subscription.chosen || equal(subscription.columns, answer->readable)) return;
 		subscription.columns = answer->readable;
@@ -340,7 +340,7 @@ bool Hub::renew_filters(Session& session, Renewed& renewed)
 		const FilterId former = subscription.filter;
 		subscription.filter = add_filter(std::get<FilterId>(answer));
 		release_filter(former);
-		subscription.rights = rights_of(subscription.filter, readable(session.role, subscription.relation));
+		subscription.rights = rights_of(session, subscription);
 		// Row security that lets every row pass, as before.
 		if (former == kNoFilter && subscription.filter == kNoFilter) continue;
 		// A transaction is judged by all of its filters, or by none.
@@ -384,13 +384,11 @@ std::variant<FilterId, FilterFault> Hub::filter_anew(const Session& session, con
 	return answer;
 }
 
-// What the role may read of a watched table, as the catalog had it last.
-ColumnNames Hub::readable(const std::string& role, uint32_t relation) const
+// See Subscription::rights; as the catalog had the table last.
+uint64_t Hub::rights_of(const Session& session, const Subscription& subscription) const
 {
-	const auto watched = tables_.find(relation);
-	if (watched == tables_.end()) return nullptr;
-	const auto view = watched->second.roles.find(role);
-	return view == watched->second.roles.end() ? nullptr : view->second.readable;
+	const Watched::Role& view = tables_.at(subscription.relation).roles.at(session.role);
+	return make_rights(subscription.filter == kNoFilter ? 0 : evaluator_.rights(subscription.filter), view.readable);
 }
 
 // The table as the catalog had it last.

@@ -245,7 +245,8 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 	}
 	if (lacks_memory_for(std::get<FilterId>(filter), session, request)) return false;
 	subscription.filter = add_filter(std::get<FilterId>(filter));
-	subscription.rights = rights_of(subscription.filter, found.readable);
+	if (subscription.filter != kNoFilter)
+		subscription.rights = make_rights(evaluator_.rights(subscription.filter), found.readable);
 	if (!request.where.empty()) subscription.where = keep_where(subscription.filter, request.where);
 	return true;
 }
@@ -267,11 +268,6 @@ bool Hub::start_subscription(Session& session, const Request& request, const Tab
 	note_readable(session.role, found);
 	start(session, session.subscriptions.back(), shape, request.since, past);
 	return true;
-}
-
-uint64_t Hub::rights_of(FilterId filter, const ColumnNames& readable) const
-{
-	return make_rights(filter == kNoFilter ? 0 : evaluator_.rights(filter), readable);
 }
 
 // The first of a role's subscriptions to a table says what the next look is compared with.

@@ -163,11 +163,10 @@ class FakeEvaluator final : public core::Evaluator {
 		to_look_at_.clear();
 		return false;
 	}
-	std::map<core::FilterId, uint64_t> rights_of;
 	uint64_t rights(core::FilterId filter) const noexcept override
 	{
-		const auto found = rights_of.find(filter);
-		return found == rights_of.end() ? 0 : found->second;
+		const auto found = all.find(filter);
+		return found == all.end() || found->second.policy.empty() ? 0 : std::hash<std::string>()(found->second.policy);
 	}
 	bool has_filters(uint32_t relation) const noexcept override
 	{
