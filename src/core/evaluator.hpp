@@ -97,8 +97,8 @@ class Evaluator {
 	// Stands where add_filter may.
 	virtual bool look_further(std::chrono::steady_clock::time_point deadline, LookedAgain& found) = 0;
 
-	// What row security makes of the table for the filter's subscribers, as a number; 0: nothing. The same in every worker
-	// of the same data, whenever it comes to the same rows.
+	// What row security of the table there is for the filter's role, as a number; 0: none. The same in every worker of the
+	// same data for as long as it is the same.
 	virtual uint64_t rights(FilterId filter) const noexcept = 0;
 	virtual bool has_filters(uint32_t relation) const noexcept = 0;
 	virtual void begin_batch() = 0;

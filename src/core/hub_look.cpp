@@ -388,7 +388,8 @@ std::variant<FilterId, FilterFault> Hub::filter_anew(const Session& session, con
 uint64_t Hub::rights_of(const Session& session, const Subscription& subscription) const
 {
 	const Watched::Role& view = tables_.at(subscription.relation).roles.at(session.role);
-	return make_rights(subscription.filter == kNoFilter ? 0 : evaluator_.rights(subscription.filter), view.readable);
+	return make_rights(subscription.filter == kNoFilter ? 0 : evaluator_.rights(subscription.filter), view.readable,
+	                   session.identity->key);
 }
 
 // The table as the catalog had it last.

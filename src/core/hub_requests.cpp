@@ -233,7 +233,7 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 	} else {
 		subscription.columns = found.readable;
 	}
-	subscription.rights = make_rights(0, found.readable);
+	subscription.rights = make_rights(0, found.readable, "");
 	if (request.where.empty() && !found.row_security) return true;
 	std::variant<FilterId, FilterFault> filter = evaluator_.add_filter(*session.identity, *found.shape, request.where);
 	if (auto* fault = std::get_if<FilterFault>(&filter)) {
@@ -246,7 +246,8 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 	if (lacks_memory_for(std::get<FilterId>(filter), session, request)) return false;
 	subscription.filter = add_filter(std::get<FilterId>(filter));
 	if (subscription.filter != kNoFilter)
-		subscription.rights = make_rights(evaluator_.rights(subscription.filter), found.readable);
+		subscription.rights =
+		    make_rights(evaluator_.rights(subscription.filter), found.readable, session.identity->key);
 	if (!request.where.empty()) subscription.where = keep_where(subscription.filter, request.where);
 	return true;
 }

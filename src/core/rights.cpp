@@ -27,17 +27,20 @@ void append_pair(std::string& out, uint32_t relation, uint64_t rights)
 
 }  // namespace
 
-// FNV-1a over the names.
-uint64_t make_rights(uint64_t row_security, const ColumnNames& readable)
+// FNV-1a.
+uint64_t make_rights(uint64_t row_security, const ColumnNames& readable, std::string_view identity)
 {
-	if (!readable) return row_security;
+	if (!row_security && !readable) return 0;
 	uint64_t hash = 14695981039346656037u ^ row_security;
-	const auto add = [&](unsigned char byte) { hash = (hash ^ byte) * 1099511628211u; };
-	for (const std::string& name : *readable) {
-		for (const char byte : name)
-			add(static_cast<unsigned char>(byte));
-		add('\0');
-	}
+	const auto add = [&](std::string_view text) {
+		for (const char byte : text)
+			hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211u;
+		hash *= 1099511628211u;
+	};
+	if (row_security) add(identity);
+	if (readable)
+		for (const std::string& name : *readable)
+			add(name);
 	return hash | 1;
 }
 

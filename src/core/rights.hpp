@@ -14,8 +14,9 @@
 
 namespace plank::core {
 
-// Subscription::rights of what row security and the columns that its role may read (null: all) come to.
-uint64_t make_rights(uint64_t row_security, const ColumnNames& readable);
+// Subscription::rights of what row security (see Evaluator::rights) and the columns that its role may read (null: all)
+// come to. `identity`: Identity::key, for row security means another thing to others.
+uint64_t make_rights(uint64_t row_security, const ColumnNames& readable, std::string_view identity);
 
 // What stands behind a position that holds for these subscriptions; nothing when they see all of their tables.
 std::string rights_suffix(const std::vector<Subscription>& subscriptions);

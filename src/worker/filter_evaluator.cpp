@@ -163,6 +163,7 @@ Policy* FilterEvaluator::find_policy(FilterUnit& unit, FilterTable& table, Relat
 		}
 	});
 	Policy* const policy = tree ? &table.policy_for(signature, *tree, condition, role, identity) : nullptr;
+	if (policy) policy->definition = *definition;
 	// Not before: what is compiled may be asked for an estimate, which runs it.
 	try {
 		pg::call([&] { unit.speak_for_nobody(); });
@@ -280,7 +281,7 @@ uint64_t FilterEvaluator::rights(core::FilterId id) const noexcept
 	const Policy* const policy = filters_[id].policy;
 	if (!policy) return 0;
 	uint64_t number = 0;
-	memcpy(&number, policy->signature.data(), sizeof number);
+	memcpy(&number, policy->definition.data(), sizeof number);
 	return number | 1;
 }
 

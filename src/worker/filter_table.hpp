@@ -68,6 +68,7 @@ struct Conjuncts {
 struct Policy {
 	uint32_t users = 0;  // filters
 	Signature signature{};
+	Signature definition{};  // what it was made from
 	Oid role = InvalidOid;
 	core::Identity identity;  // one of those that have it
 	std::string claims;       // its, in the database's encoding
