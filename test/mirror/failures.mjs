@@ -11,7 +11,7 @@ export class Finding extends Error {
 
 const shown = (value) => {
 	const text = typeof value === 'string' ? value : JSON.stringify(value, (_, part) => (part instanceof Set ? [...part] : typeof part === 'bigint' ? String(part) : part));
-	return text === undefined || text.length <= 8000 ? text : `${text.slice(0, 8000)}… (${text.length} characters)`;
+	return text === undefined || text.length <= 800 ? text : `${text.slice(0, 800)}… (${text.length} characters)`;
 };
 
 export class Failures {
