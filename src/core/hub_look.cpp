@@ -103,13 +103,18 @@ void Hub::look_at_tables(std::chrono::steady_clock::time_point deadline)
 		if (std::chrono::steady_clock::now() >= deadline) break;
 	}
 	act_on(outcomes);
+	// The outcomes are named by them.
+	std::vector<decltype(looks_)::node_type> looked;
 	while (looks_.begin() != next) {
 		const auto& first = looks_.begin()->first;
 		const Access access = outcomes.at({first.first, first.second}).answer.access;
 		// Those two tell nothing: the next look will.
 		const bool locked = access == Access::busy || access == Access::failed;
 		auto node = looks_.extract(looks_.begin());
-		if (locked) locked_looks_.insert(std::move(node));
+		if (locked)
+			locked_looks_.insert(std::move(node));
+		else
+			looked.push_back(std::move(node));
 	}
 }
 
@@ -347,11 +352,11 @@ bool Hub::renew_filters(Session& session, Renewed& renewed)
 		progress_ = {};
 		start_anew(session, subscription, checked_shape(subscription.relation), Anew::rows);
 	}
-	for (const auto& [id, fault] : refused) {
+	for (const auto& item : refused) {
 		++counters_.errors;
 		end_subscriptions(
-		    session, [&](const Subscription& subscription) { return subscription.id == id; }, fault.sqlstate,
-		    fault.message);
+		    session, [&](const Subscription& subscription) { return subscription.id == item.first; },
+		    item.second.sqlstate, item.second.message);
 	}
 	return done;
 }
