@@ -77,10 +77,11 @@ Audience::Audience(std::string key, const std::vector<Subscription>& subscriptio
 		catchup_ += ',';
 		if (seen_) suffix_ = seen_->suffix();
 	}
-	std::vector<Subscription> told;
+	TableRights rights;
 	for (const Subscription& subscription : subscriptions)
-		if (subscription.rights && (!subscription.reading || catchup.wanted)) told.push_back(subscription);
-	rights_ = rights_suffix(told);
+		if (subscription.rights && (!subscription.reading || catchup.wanted))
+			rights.emplace_back(subscription.relation, subscription.rights);
+	rights_ = rights_suffix(std::move(rights));
 	suffix_ += rights_;
 	std::map<uint32_t, std::vector<const Subscription*>> by_table;
 	std::map<std::string, std::vector<std::string>> by_channel;

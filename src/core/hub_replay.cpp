@@ -27,7 +27,7 @@ std::string Hub::started(const Subscription& subscription, const ShapePtr& shape
 // Where a subscription stands that holds nothing: who is to get rows cannot go on from there before they have come.
 std::string Hub::position_for(const Subscription& subscription) const
 {
-	return subscription.snapshot ? position_ + std::string(kUnread) : position_ + rights_suffix({subscription});
+	return subscription.snapshot ? position_ + std::string(kUnread) : position_ + rights_suffix(subscription);
 }
 
 // --- Starting ------------------------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ size_t place_of(const Session& session, const Ticket& ticket)
 std::string begins_at(const Ticket& ticket)
 {
 	return ticket.subscription.snapshot ? ticket.live_position + std::string(kUnread)
-	                                    : ticket.live_position + rights_suffix({ticket.subscription});
+	                                    : ticket.live_position + rights_suffix(ticket.subscription);
 }
 
 }  // namespace
@@ -396,7 +396,7 @@ void Hub::finish_ticket(const std::shared_ptr<Ticket>& ticket, uint64_t place)
 	const ShapePtr& then = measure.shape ? measure.shape : ticket->shape;
 	if (const ShapePtr told = replayed_shape(*ticket); told && told->identity != then->identity)
 		insert_reply(session, next++,
-		             started(ticket->subscription, then, replay_position_ + rights_suffix({ticket->subscription}),
+		             started(ticket->subscription, then, replay_position_ + rights_suffix(ticket->subscription),
 		                     Resumed::not_asked));
 	add_stretch(session, next, audience, measure, until);
 	if (ticket->met_reset || measure.has_reset)

@@ -185,7 +185,7 @@ void Hub::finish_reading(uint64_t number)
 	std::erase(session.readings, number);
 	const auto subscription = std::find_if(session.subscriptions.begin(), session.subscriptions.end(),
 	                                       [&](const Subscription& item) { return item.id == reading.id; });
-	const std::string position = reading.position + reading.seen->suffix() + rights_suffix({*subscription});
+	const std::string position = reading.position + reading.seen->suffix() + rights_suffix(*subscription);
 	send_rows(reading, position);
 	subscription->reading = false;
 	changed_subscriptions(session);

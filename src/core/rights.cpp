@@ -44,11 +44,13 @@ uint64_t make_rights(uint64_t row_security, const ColumnNames& readable, std::st
 	return hash | 1;
 }
 
-std::string rights_suffix(const std::vector<Subscription>& subscriptions)
+std::string rights_suffix(const Subscription& subscription)
 {
-	std::vector<std::pair<uint32_t, uint64_t>> all;
-	for (const Subscription& subscription : subscriptions)
-		if (subscription.rights) all.emplace_back(subscription.relation, subscription.rights);
+	return subscription.rights ? rights_suffix(TableRights{{subscription.relation, subscription.rights}}) : "";
+}
+
+std::string rights_suffix(TableRights all)
+{
 	if (all.empty()) return "";
 	std::sort(all.begin(), all.end());
 	all.erase(std::unique(all.begin(), all.end()), all.end());

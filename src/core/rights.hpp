@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/subscription.hpp"
@@ -19,7 +20,9 @@ namespace plank::core {
 uint64_t make_rights(uint64_t row_security, const ColumnNames& readable, std::string_view identity);
 
 // What stands behind a position that holds for these subscriptions; nothing when they see all of their tables.
-std::string rights_suffix(const std::vector<Subscription>& subscriptions);
+using TableRights = std::vector<std::pair<uint32_t, uint64_t>>;  // Subscription::relation and rights, which are not 0
+std::string rights_suffix(TableRights all);
+std::string rights_suffix(const Subscription& subscription);
 // Whether a position's rights are those that the subscription has now.
 bool has_rights(std::string_view position, const Subscription& subscription);
 // The position without them.

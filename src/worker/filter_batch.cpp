@@ -10,8 +10,6 @@ namespace plank::worker {
 
 namespace {
 
-constexpr const char* kLocked = "55P03";
-
 std::string sqlstate_text(int sqlstate) { return unpack_sql_state(sqlstate); }
 
 // What protocol.md rule 9 calls what PostgreSQL says of a condition.
@@ -130,7 +128,7 @@ void FilterEvaluator::note_unreadable(core::FilterId id, core::Verdicts& verdict
 // What a policy's error says may quote rows that the client may not see: it is for the server's log.
 core::FilterFault FilterEvaluator::policy_fault(const core::FilterFault& fault, const std::string& table)
 {
-	if (take_policy_refusal() || fault.sqlstate == kLocked) return fault;
+	if (take_policy_refusal()) return fault;
 	pg::log_line(LOG, ("row security of table " + table + " failed: " + fault.message).c_str(),
 	             fault.detail.empty() ? nullptr : fault.detail.c_str());
 	core::FilterFault told;

@@ -122,7 +122,7 @@ void PolicyPlan::plan()
 	AcquireRewriteLocks(query, true, false);
 	const uint64 before = changes;
 	Query* const rewritten = linitial_node(Query, pg_rewrite_query(query));
-	planned_ = pg_plan_query(rewritten, "", CURSOR_OPT_PARALLEL_OK & 0, nullptr);
+	planned_ = pg_plan_query(rewritten, "", 0, nullptr);
 	planned_at_ = before;
 	MemoryContextSwitchTo(caller);
 }
