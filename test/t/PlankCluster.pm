@@ -132,13 +132,18 @@ sub start_again
 
 sub insert { my ($node, $id, $name) = @_; $node->safe_psql('postgres', sprintf q{INSERT INTO items VALUES (%d, '%s')}, $id, $name // 'x'); return }
 
-# Changes a setting in postgresql.conf (undef: removes it) and reloads; tells where the log stood before.
+# Changes a setting in postgresql.conf (undef: removes it) and reloads; tells where the log stood before. The file is
+# replaced as a whole: a process that is still about an earlier reload would take half of one for all there is.
 sub set
 {
 	my ($node, $name, $value) = @_;
 	my $mark = $node->log_mark;
-	$node->adjust_conf('postgresql.conf', $name, undef);
-	$node->append_conf('postgresql.conf', "$name = $value") if defined $value;
+	my $file = $node->data_dir . '/postgresql.conf';
+	my @lines = grep { !/^\s*\Q$name\E\W/ } split /^/, slurp_file($file);
+	push @lines, "$name = $value\n" if defined $value;
+	unlink "$file.new";
+	append_to_file("$file.new", join '', @lines);
+	rename "$file.new", $file or die "postgresql.conf: $!";
 	$node->reload;
 	return $mark;
 }
