@@ -51,87 +51,56 @@ void finish_counted(StringInfo out, int start)
 	memcpy(out->data + start, bytes, static_cast<size_t>(size));
 }
 
+// Which print of a column: its JSON, or what stands beside that for those who need it.
+using Print = const ValueOutput* CapturedColumn::*;
+constexpr Print kJson = &CapturedColumn::output, kText = &CapturedColumn::text;
+
+template <Print kPrint>
+bool is_printed(const CapturedColumn& column)
+{
+	return kPrint == kJson || column.*kPrint;
+}
+
+template <Print kPrint>
 void append_image(StringInfo out, const CapturedTable& table, TupleTableSlot* slot)
 {
-	slot_getsomeattrs(slot, table.last_number);
 	for (int i = 0; i < table.columns; ++i) {
 		const CapturedColumn& column = table.column[i];
-		const int start = out->len;
+		if (!is_printed<kPrint>(column)) continue;
+		const int at = column.number - 1, start = out->len;
 		appendStringInfoChar(out, '\0');
-		if (!slot->tts_isnull[column.number - 1]) append_value(out, column.output, slot->tts_values[column.number - 1]);
+		if (!slot->tts_isnull[at]) append_value(out, column.*kPrint, slot->tts_values[at]);
 		finish_counted(out, start);
 	}
 }
 
-// The former JSON of every column whose JSON differs. Columns whose bytes are equal need no printing, and a TOASTed value
-// that the update left alone is never read.
+// The former print of every column whose print differs from the one in `out` from `image_start` on. Columns whose bytes are
+// equal need no printing, and a TOASTed value that the update left alone is never read.
+template <Print kPrint>
 void append_differences(StringInfo out, const CapturedTable& table, TupleTableSlot* before, TupleTableSlot* after,
                         int image_start)
 {
-	slot_getsomeattrs(before, table.last_number);
-	core::Reader image(std::string_view(out->data + image_start, static_cast<size_t>(out->len - image_start)));
-	prepare_scratch(&former);
-	int differences = 0;
-	// `out` grows only after the loop, so that the views into it stay good.
-	for (int i = 0; i < table.columns; ++i) {
-		const CapturedColumn& column = table.column[i];
-		const std::string_view now = image.counted();
-		const int at = column.number - 1;
-		const bool was_null = before->tts_isnull[at];
-		if (was_null && after->tts_isnull[at]) continue;
-		if (!was_null && !after->tts_isnull[at] &&
-		    datumIsEqual(before->tts_values[at], after->tts_values[at], column.by_value, column.length))
-			continue;
-		const int entry = former.len;
-		append_varint(&former, static_cast<uint64_t>(i));
-		const int start = former.len;
-		appendStringInfoChar(&former, '\0');
-		if (!was_null) append_value(&former, column.output, before->tts_values[at]);
-		const std::string_view then(former.data + start + 1, static_cast<size_t>(former.len - start - 1));
-		if (then == now) {
-			former.len = entry;
-			continue;
-		}
-		finish_counted(&former, start);
-		++differences;
-	}
-	append_varint(out, static_cast<uint64_t>(differences));
-	appendBinaryStringInfo(out, former.data, former.len);
-}
-
-// What stands beside the JSON of columns that need it: for the row as it is now, and after an update for the former one
-// where that differs, whether its JSON does or not.
-void append_texts(StringInfo out, const CapturedTable& table, TupleTableSlot* before, TupleTableSlot* after)
-{
-	const int image_start = out->len;
-	for (int i = 0; i < table.columns; ++i) {
-		const CapturedColumn& column = table.column[i];
-		if (!column.text) continue;
-		const int at = column.number - 1, start = out->len;
-		appendStringInfoChar(out, '\0');
-		if (!after->tts_isnull[at]) append_value(out, column.text, after->tts_values[at]);
-		finish_counted(out, start);
-	}
-	if (!before) return;
 	core::Reader image(std::string_view(out->data + image_start, static_cast<size_t>(out->len - image_start)));
 	prepare_scratch(&former);
 	int differences = 0, number = -1;
-	// As above, `out` grows only after the loop.
+	// `out` grows only after the loop, so that the views into it stay good.
 	for (int i = 0; i < table.columns; ++i) {
 		const CapturedColumn& column = table.column[i];
-		if (!column.text) continue;
+		if (!is_printed<kPrint>(column)) continue;
 		++number;
 		const std::string_view now = image.counted();
 		const int at = column.number - 1;
-		if (before->tts_isnull[at]) continue;
-		if (!after->tts_isnull[at] &&
+		const bool was_null = before->tts_isnull[at];
+		// The JSON tells that it was null.
+		if (was_null && (kPrint == kText || after->tts_isnull[at])) continue;
+		if (!was_null && !after->tts_isnull[at] &&
 		    datumIsEqual(before->tts_values[at], after->tts_values[at], column.by_value, column.length))
 			continue;
 		const int entry = former.len;
 		append_varint(&former, static_cast<uint64_t>(number));
 		const int start = former.len;
 		appendStringInfoChar(&former, '\0');
-		append_value(&former, column.text, before->tts_values[at]);
+		if (!was_null) append_value(&former, column.*kPrint, before->tts_values[at]);
 		const std::string_view then(former.data + start + 1, static_cast<size_t>(former.len - start - 1));
 		if (then == now) {
 			former.len = entry;
@@ -144,14 +113,23 @@ void append_texts(StringInfo out, const CapturedTable& table, TupleTableSlot* be
 	appendBinaryStringInfo(out, former.data, former.len);
 }
 
+// The row, and after an update what the former one has instead.
+template <Print kPrint>
+void append_prints(StringInfo out, const CapturedTable& table, TupleTableSlot* before, TupleTableSlot* row)
+{
+	const int start = out->len;
+	append_image<kPrint>(out, table, row);
+	if (before) append_differences<kPrint>(out, table, before, row, start);
+}
+
 }  // namespace
 
 void append_row(StringInfo out, const CapturedTable& table, TupleTableSlot* before, TupleTableSlot* row)
 {
-	const int start = out->len;
-	append_image(out, table, row);
-	if (before) append_differences(out, table, before, row, start);
-	if (unlikely(table.texts > 0)) append_texts(out, table, before, row);
+	slot_getsomeattrs(row, table.last_number);
+	if (before) slot_getsomeattrs(before, table.last_number);
+	append_prints<kJson>(out, table, before, row);
+	if (unlikely(table.texts > 0)) append_prints<kText>(out, table, before, row);
 }
 
 }  // namespace plank::backend

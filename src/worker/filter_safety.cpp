@@ -253,15 +253,17 @@ bool check_size(Node* node, void* context)
 	return false;
 }
 
-// Whether the type is, or holds, one for which `is` is true.
-bool holds(Oid declared, bool (*is)(Oid))
+// Whether the type is, or holds, one for which `is` is true. It is asked of a domain and of the type behind it, and told
+// whether that stands inside another type.
+bool holds(Oid declared, bool (*is)(Oid type, bool inside), bool inside = false)
 {
 	check_stack_depth();
+	if (is(declared, inside)) return true;
 	const Oid type = getBaseType(declared);
-	if (is(type)) return true;
-	if (const Oid element = get_element_type(type); OidIsValid(element)) return holds(element, is);
-	if (const Oid range = get_multirange_range(type); OidIsValid(range)) return holds(range, is);
-	if (const Oid subtype = get_range_subtype(type); OidIsValid(subtype)) return holds(subtype, is);
+	if (type != declared && is(type, inside)) return true;
+	if (const Oid element = get_element_type(type); OidIsValid(element)) return holds(element, is, true);
+	if (const Oid range = get_multirange_range(type); OidIsValid(range)) return holds(range, is, true);
+	if (const Oid subtype = get_range_subtype(type); OidIsValid(subtype)) return holds(subtype, is, true);
 	const Oid row = get_typ_typrelid(type);
 	if (!OidIsValid(row)) return false;
 	const HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(row));
@@ -270,17 +272,17 @@ bool holds(Oid declared, bool (*is)(Oid))
 	ReleaseSysCache(tuple);
 	for (int i = 1; i <= columns; ++i) {
 		const Oid column = get_atttype(row, static_cast<AttrNumber>(i));
-		if (OidIsValid(column) && holds(column, is)) return true;
+		if (OidIsValid(column) && holds(column, is, true)) return true;
 	}
 	return false;
 }
 
-bool is_time(Oid type)
+bool is_time(Oid type, bool)
 {
 	return type == DATEOID || type == TIMEOID || type == TIMETZOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
 }
 
-bool tells_names(Oid type)
+bool tells_names(Oid type, bool)
 {
 	return type == ACLITEMOID || (pg::prints_as_name(type) && type != REGCONFIGOID && type != REGDICTIONARYOID);
 }
@@ -313,32 +315,18 @@ bool speaks_of_now(const char* text)
 	return false;
 }
 
-// Whether reading a value inside another one runs a domain's checks that are not trusted.
-bool has_unsafe_domain(Oid type, bool inside)
+// A domain whose checks are not trusted; reading a value inside another one runs them.
+bool has_unsafe_domain(Oid type)
 {
-	check_stack_depth();
-	if (inside && get_typtype(type) == TYPTYPE_DOMAIN && !has_trusted_constraints(type)) return true;
-	type = getBaseType(type);
-	if (const Oid element = get_element_type(type); OidIsValid(element)) return has_unsafe_domain(element, true);
-	if (const Oid range = get_multirange_range(type); OidIsValid(range)) return has_unsafe_domain(range, true);
-	if (const Oid subtype = get_range_subtype(type); OidIsValid(subtype)) return has_unsafe_domain(subtype, true);
-	const Oid row = get_typ_typrelid(type);
-	if (!OidIsValid(row)) return false;
-	const HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(row));
-	if (!HeapTupleIsValid(tuple)) return false;
-	const int columns = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relnatts;
-	ReleaseSysCache(tuple);
-	for (int i = 1; i <= columns; ++i) {
-		const Oid column = get_atttype(row, static_cast<AttrNumber>(i));
-		if (OidIsValid(column) && has_unsafe_domain(column, true)) return true;
-	}
-	return false;
+	return holds(type, [](Oid inner, bool inside) {
+		return inside && get_typtype(inner) == TYPTYPE_DOMAIN && !has_trusted_constraints(inner);
+	});
 }
 
 // A range's own functions: anybody may write them for a range of their own, and range_in calls them.
 bool has_foreign_range(Oid type)
 {
-	return holds(type, [](Oid inner) {
+	return holds(type, [](Oid inner, bool) {
 		if (get_typtype(inner) != TYPTYPE_RANGE) return false;
 		const TypeCacheEntry* const range = lookup_type_cache(inner, TYPECACHE_RANGE_INFO);
 		for (const Oid function :
@@ -351,7 +339,7 @@ bool has_foreign_range(Oid type)
 // Types whose input function is not PostgreSQL's or an extension's, and PostgreSQL's own that take no input.
 bool has_no_input(Oid type)
 {
-	return holds(type, [](Oid inner) {
+	return holds(type, [](Oid inner, bool) {
 		switch (inner) {
 			case GTSVECTOROID:
 			case PG_BRIN_BLOOM_SUMMARYOID:
@@ -417,7 +405,7 @@ void check_condition(Node* condition, const char* text)
 bool is_safe_to_read(Oid type)
 {
 	if (get_typtype(type) == TYPTYPE_PSEUDO) return true;
-	return !has_unsafe_domain(type, false) && !has_foreign_range(type) && !has_no_input(type);
+	return !has_unsafe_domain(type) && !has_foreign_range(type) && !has_no_input(type);
 }
 
 void check_literal(const char* text, Oid type)

@@ -6,6 +6,7 @@
 #include "pg/expression.hpp"
 #include "pg/guard.hpp"
 #include "pg/table.hpp"
+#include "sql_values.hpp"
 
 namespace pg = plank::pg;
 namespace core = plank::core;
@@ -132,6 +133,43 @@ core::Record record_of(const TestChange& change, const core::ShapePtr& shape)
 	record.shape = static_cast<uint32_t>(reader.varint());
 	record.image = reader.rest();
 	return record;
+}
+
+std::string judging_speed(plank::worker::FilterEvaluator& evaluator, Oid relation, const core::ShapePtr& shape,
+                          int rounds)
+{
+	const std::vector<TestChange> changes = changes_of(relation, *shape);
+	std::vector<core::Record> records;
+	for (const TestChange& change : changes)
+		records.push_back(record_of(change, shape));
+	core::Verdicts verdicts;
+	uint64_t passed = 0;
+	const double start = cpu_seconds();
+	for (int round = 0; round < rounds; ++round) {
+		evaluator.begin_turn();
+		evaluator.begin_batch();
+		for (const core::Record& record : records) {
+			evaluator.evaluate(*shape, record, verdicts);
+			passed += verdicts.passed.size();
+			if (verdicts.failed.empty()) continue;
+			const core::FilterFault& fault = verdicts.failed.front().fault;
+			pg::raise(ERRCODE_RAISE_EXCEPTION, (fault.code + ": " + fault.message).c_str());
+		}
+		evaluator.end_batch();
+	}
+	const double seconds = cpu_seconds() - start, judged = static_cast<double>(records.size()) * rounds;
+	char text[100];
+	snprintf(text, sizeof text, "%.0f ns a change, %.2f verdicts a change", 1e9 * seconds / judged,
+	         static_cast<double>(passed) / judged);
+	return text;
+}
+
+std::string adding_speed(const plank::worker::FilterEvaluator& evaluator, int count, double seconds)
+{
+	char text[100];
+	snprintf(text, sizeof text, "; added %.0f a second, %.0f bytes each", count / seconds,
+	         static_cast<double>(evaluator.memory()) / count);
+	return text;
 }
 
 }  // namespace plank_test

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/record.hpp"
+#include "worker/filter_evaluator.hpp"
 
 #include "backend/row_record.hpp"
 #include "pg/session.hpp"
@@ -26,5 +27,11 @@ std::vector<TestChange> changes_of(Oid relation, const plank::core::Shape& shape
 
 // The change as the worker reads it; its views are into `change`.
 plank::core::Record record_of(const TestChange& change, const plank::core::ShapePtr& shape);
+
+// Judges all changes of the table `rounds` times; says what a change costs. Throws pg::Error when a filter fails.
+std::string judging_speed(plank::worker::FilterEvaluator& evaluator, Oid relation, const plank::core::ShapePtr& shape,
+                          int rounds);
+// What adding `count` that took so long costs.
+std::string adding_speed(const plank::worker::FilterEvaluator& evaluator, int count, double seconds);
 
 }  // namespace plank_test

@@ -2,13 +2,12 @@
 #include "worker/filter_evaluator.hpp"
 
 #include <algorithm>
-#include <ctime>
 
 #include "filter_rows.hpp"
 #include "pg/encoding.hpp"
+#include "sql_values.hpp"
 
 extern "C" {
-#include "executor/spi.h"
 #include "funcapi.h"
 PGDLLEXPORT Datum plank_test_filter_fault(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_filter_verdicts(PG_FUNCTION_ARGS);
@@ -29,35 +28,11 @@ PG_FUNCTION_INFO_V1(plank_test_filter_benchmark);
 namespace pg = plank::pg;
 namespace core = plank::core;
 using plank::worker::FilterEvaluator;
+using plank_test::execute, plank_test::name_argument, plank_test::text_argument, plank_test::text_result,
+    plank_test::texts_argument;
 using plank_test::TestChange;
 
 namespace {
-
-std::string text_argument(FunctionCallInfo fcinfo, int number)
-{
-	return pg::call([&] { return text_to_cstring(PG_GETARG_TEXT_PP(number)); });
-}
-
-std::vector<std::string> texts_argument(FunctionCallInfo fcinfo, int number)
-{
-	Datum* values = nullptr;
-	bool* nulls = nullptr;
-	int count = 0;
-	pg::call([&] {
-		deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
-	});
-	std::vector<std::string> texts;
-	for (int i = 0; i < count; ++i)
-		texts.emplace_back(pg::to_utf8(pg::call([&] { return TextDatumGetCString(values[i]); })));
-	return texts;
-}
-
-std::string name_argument(FunctionCallInfo fcinfo, int number) { return pg::to_utf8(NameStr(*PG_GETARG_NAME(number))); }
-
-Datum text_result(const std::string& text)
-{
-	return pg::call([&] { return CStringGetTextDatum(pg::from_utf8(text).c_str()); });
-}
 
 std::string printed(const core::FilterFault& fault)
 {
@@ -86,18 +61,6 @@ class TupleSink {
 	ReturnSetInfo* info_;
 };
 
-double nanoseconds(const timespec& start, const timespec& end)
-{
-	return 1e9 * static_cast<double>(end.tv_sec - start.tv_sec) + static_cast<double>(end.tv_nsec - start.tv_nsec);
-}
-
-timespec now()
-{
-	timespec time;
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-	return time;
-}
-
 core::FilterId must_add(FilterEvaluator& evaluator, const std::string& role, const core::Shape& shape,
                         const std::string& where)
 {
@@ -105,16 +68,6 @@ core::FilterId must_add(FilterEvaluator& evaluator, const std::string& role, con
 	if (const auto* fault = std::get_if<core::FilterFault>(&added))
 		pg::raise(ERRCODE_RAISE_EXCEPTION, (where + " -> " + printed(*fault)).c_str());
 	return std::get<core::FilterId>(added);
-}
-
-void execute(const std::string& statement)
-{
-	if (statement.empty()) return;
-	pg::call([&] {
-		SPI_connect();
-		SPI_execute(statement.c_str(), false, 0);
-		SPI_finish();
-	});
 }
 
 // filter, op, row, before, after, failure: one row for each verdict and failure.
@@ -281,40 +234,13 @@ Datum filter_benchmark(FunctionCallInfo fcinfo)
 	const int count = PG_GETARG_INT32(2), rounds = PG_GETARG_INT32(3);
 	const std::string role = pg::to_utf8(pg::call([] { return GetUserNameFromId(GetUserId(), false); }));
 	FilterEvaluator evaluator;
-	const timespec adding = now();
-	for (int i = 1; i <= count; ++i) {
-		std::string where = pattern;
-		for (size_t at; (at = where.find("%s")) != std::string::npos;)
-			where.replace(at, 2, std::to_string(i));
-		(void)must_add(evaluator, role, *shape, where);
-	}
-	const timespec added = now();
-	const std::vector<TestChange> changes = plank_test::changes_of(PG_GETARG_OID(0), *shape);
-	std::vector<core::Record> records;
-	for (const TestChange& change : changes)
-		records.push_back(plank_test::record_of(change, shape));
-	core::Verdicts verdicts;
-	uint64_t passed = 0;
-	const timespec start = now();
-	for (int round = 0; round < rounds; ++round) {
-		evaluator.begin_turn();
-		evaluator.begin_batch();
-		for (const core::Record& record : records) {
-			evaluator.evaluate(*shape, record, verdicts);
-			passed += verdicts.passed.size();
-			if (!verdicts.failed.empty())
-				pg::raise(ERRCODE_RAISE_EXCEPTION, printed(verdicts.failed.front().fault).c_str());
-		}
-		evaluator.end_batch();
-	}
-	const timespec end = now();
-	const double changes_judged = static_cast<double>(records.size()) * rounds;
-	char line[200];
-	snprintf(line, sizeof line,
-	         "%d filters: %.0f ns a change, %.2f verdicts a change; added %.0f a second, %.0f bytes each", count,
-	         nanoseconds(start, end) / changes_judged, static_cast<double>(passed) / changes_judged,
-	         count / nanoseconds(adding, added) * 1e9, static_cast<double>(evaluator.memory()) / count);
-	return text_result(line);
+	const double adding = plank_test::cpu_seconds();
+	for (int i = 1; i <= count; ++i)
+		(void)must_add(evaluator, role, *shape, plank_test::with_number(pattern, i));
+	const double added = plank_test::cpu_seconds();
+	return text_result(std::to_string(count) +
+	                   " filters: " + plank_test::judging_speed(evaluator, PG_GETARG_OID(0), shape, rounds) +
+	                   plank_test::adding_speed(evaluator, count, added - adding));
 }
 
 }  // namespace
@@ -324,8 +250,8 @@ Datum plank_test_filter_fault(PG_FUNCTION_ARGS)
 	return pg::entry([&]() -> Datum {
 		const core::ShapePtr shape = plank_test::shape_of(PG_GETARG_OID(0), text_argument(fcinfo, 3));
 		FilterEvaluator evaluator;
-		const auto added = evaluator.add_filter(*core::anonymous_identity(name_argument(fcinfo, 2)), *shape,
-		                                        pg::to_utf8(text_argument(fcinfo, 1).c_str()));
+		const auto added =
+		    evaluator.add_filter(*core::anonymous_identity(name_argument(fcinfo, 2)), *shape, text_argument(fcinfo, 1));
 		if (const auto* fault = std::get_if<core::FilterFault>(&added)) return text_result(printed(*fault));
 		PG_RETURN_NULL();
 	});

@@ -2,13 +2,10 @@
 // at the table again finds. Runs in ordinary sessions of test databases.
 #include "worker/filter_evaluator.hpp"
 
-#include <ctime>
-
 #include "filter_rows.hpp"
-#include "pg/encoding.hpp"
+#include "sql_values.hpp"
 
 extern "C" {
-#include "executor/spi.h"
 #include "funcapi.h"
 PGDLLEXPORT Datum plank_test_policy_verdicts(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_policy_after(PG_FUNCTION_ARGS);
@@ -23,42 +20,11 @@ PG_FUNCTION_INFO_V1(plank_test_policy_memory);
 namespace pg = plank::pg;
 namespace core = plank::core;
 using plank::worker::FilterEvaluator;
+using plank_test::execute, plank_test::text_argument, plank_test::text_result, plank_test::texts_argument,
+    plank_test::with_number;
 using plank_test::TestChange;
 
 namespace {
-
-std::vector<std::string> texts_of(FunctionCallInfo fcinfo, int number)
-{
-	Datum* values = nullptr;
-	int count = 0;
-	pg::call([&] {
-		deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), TEXTOID, -1, false, TYPALIGN_INT, &values, nullptr, &count);
-	});
-	std::vector<std::string> texts;
-	for (int i = 0; i < count; ++i)
-		texts.emplace_back(pg::to_utf8(pg::call([&] { return TextDatumGetCString(values[i]); })));
-	return texts;
-}
-
-std::string text_of(FunctionCallInfo fcinfo, int number)
-{
-	return pg::to_utf8(pg::call([&] { return text_to_cstring(PG_GETARG_TEXT_PP(number)); }));
-}
-
-Datum text_result(const std::string& text)
-{
-	return pg::call([&] { return CStringGetTextDatum(pg::from_utf8(text).c_str()); });
-}
-
-void execute(const std::string& statement)
-{
-	if (statement.empty()) return;
-	pg::call([&] {
-		SPI_connect();
-		SPI_execute(statement.c_str(), false, 0);
-		SPI_finish();
-	});
-}
 
 core::Identity identity_of(const std::string& role, const std::string& claims)
 {
@@ -88,8 +54,8 @@ struct Watcher {
 
 std::vector<Watcher> watchers_of(FunctionCallInfo fcinfo, int first)
 {
-	const std::vector<std::string> roles = texts_of(fcinfo, first), claims = texts_of(fcinfo, first + 1),
-	                               wheres = texts_of(fcinfo, first + 2);
+	const std::vector<std::string> roles = texts_argument(fcinfo, first), claims = texts_argument(fcinfo, first + 1),
+	                               wheres = texts_argument(fcinfo, first + 2);
 	std::vector<Watcher> watchers;
 	for (size_t i = 0; i < roles.size(); ++i)
 		watchers.push_back({identity_of(roles[i], claims.at(i)), wheres.at(i), core::kNoFilter, {}});
@@ -166,7 +132,7 @@ Datum policy_verdicts(FunctionCallInfo fcinfo)
 		pg::call([&] { tuplestore_putvalues(info->setResult, info->setDesc, values, nulls); });
 	};
 	const Oid relation = PG_GETARG_OID(0);
-	const core::ShapePtr shape = plank_test::shape_of(relation, text_of(fcinfo, 5));
+	const core::ShapePtr shape = plank_test::shape_of(relation, text_argument(fcinfo, 5));
 	std::vector<Watcher> watchers = watchers_of(fcinfo, 1);
 	FilterEvaluator evaluator;
 	for (size_t i = 0; i < watchers.size(); ++i) {
@@ -175,7 +141,7 @@ Datum policy_verdicts(FunctionCallInfo fcinfo)
 	}
 	if (evaluator.filters() == 0 && !watchers.front().fault.empty()) return 0;
 	const std::vector<TestChange> changes = plank_test::changes_of(relation, *shape);
-	execute(text_of(fcinfo, 4));
+	execute(text_argument(fcinfo, 4));
 	judge(evaluator, shape, changes, watchers,
 	      [&](size_t watcher, const TestChange& change, bool before, bool after, const std::string& failure) {
 		      put(static_cast<int>(watcher) + 1, static_cast<char>(change.tag), change.row, before, after, failure);
@@ -206,7 +172,7 @@ Datum policy_after(FunctionCallInfo fcinfo)
 		      });
 	};
 	judge_inserts();
-	execute(text_of(fcinfo, 4));
+	execute(text_argument(fcinfo, 4));
 	pg::call([] { CommandCounterIncrement(); });
 	shape = plank_test::shape_of(relation);
 	core::LookedAgain found;
@@ -240,74 +206,33 @@ Datum policy_after(FunctionCallInfo fcinfo)
 	return text_result(all);
 }
 
-double seconds_between(const timespec& start, const timespec& end)
-{
-	return static_cast<double>(end.tv_sec - start.tv_sec) + 1e-9 * static_cast<double>(end.tv_nsec - start.tv_nsec);
-}
-
-timespec now()
-{
-	timespec time;
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-	return time;
-}
-
-std::string with_number(std::string pattern, int number)
-{
-	for (size_t at; (at = pattern.find("%s")) != std::string::npos;)
-		pattern.replace(at, 2, std::to_string(number));
-	return pattern;
-}
-
 // relation, role, claims, condition, count, rounds; %s in claims and condition becomes 1, 2, ...
 Datum policy_benchmark(FunctionCallInfo fcinfo)
 {
 	const Oid relation = PG_GETARG_OID(0);
-	const std::string role = text_of(fcinfo, 1), claims = text_of(fcinfo, 2), where = text_of(fcinfo, 3);
+	const std::string role = text_argument(fcinfo, 1), claims = text_argument(fcinfo, 2),
+	                  where = text_argument(fcinfo, 3);
 	const int count = PG_GETARG_INT32(4), rounds = PG_GETARG_INT32(5);
 	const core::ShapePtr shape = plank_test::shape_of(relation);
 	FilterEvaluator evaluator;
-	const timespec adding = now();
+	const double adding = plank_test::cpu_seconds();
 	for (int i = 1; i <= count; ++i) {
 		Watcher watcher = {identity_of(role, with_number(claims, i)), with_number(where, i), 0, {}};
 		add(evaluator, *shape, watcher);
 		if (!watcher.fault.empty()) pg::raise(ERRCODE_RAISE_EXCEPTION, watcher.fault.c_str());
 	}
-	const timespec added = now();
-	const std::vector<TestChange> changes = plank_test::changes_of(relation, *shape);
-	std::vector<core::Record> records;
-	for (const TestChange& change : changes)
-		records.push_back(plank_test::record_of(change, shape));
-	core::Verdicts verdicts;
-	uint64_t passed = 0;
-	const timespec start = now();
-	for (int round = 0; round < rounds; ++round) {
-		evaluator.begin_turn();
-		evaluator.begin_batch();
-		for (const core::Record& record : records) {
-			evaluator.evaluate(*shape, record, verdicts);
-			passed += verdicts.passed.size();
-			if (!verdicts.failed.empty())
-				pg::raise(ERRCODE_RAISE_EXCEPTION, printed(verdicts.failed.front().fault).c_str());
-		}
-		evaluator.end_batch();
-	}
-	const timespec end = now();
-	const double judged = static_cast<double>(records.size()) * rounds;
-	char line[200];
-	snprintf(
-	    line, sizeof line,
-	    "%d identities, %zu filters: %.0f ns a change, %.2f verdicts a change; added %.0f a second, %.0f bytes each",
-	    count, evaluator.filters(), 1e9 * seconds_between(start, end) / judged, static_cast<double>(passed) / judged,
-	    count / seconds_between(adding, added), static_cast<double>(evaluator.memory()) / count);
-	return text_result(line);
+	const double added = plank_test::cpu_seconds();
+	return text_result(std::to_string(count) + " identities, " + std::to_string(evaluator.filters()) +
+	                   " filters: " + plank_test::judging_speed(evaluator, relation, shape, rounds) +
+	                   plank_test::adding_speed(evaluator, count, added - adding));
 }
 
 // Whether filters that are added and released in turn leave memory behind, beside one that stays.
 Datum policy_memory(FunctionCallInfo fcinfo)
 {
 	const core::ShapePtr shape = plank_test::shape_of(PG_GETARG_OID(0));
-	const std::string role = text_of(fcinfo, 1), claims = text_of(fcinfo, 2), where = text_of(fcinfo, 3);
+	const std::string role = text_argument(fcinfo, 1), claims = text_argument(fcinfo, 2),
+	                  where = text_argument(fcinfo, 3);
 	const int count = PG_GETARG_INT32(4);
 	FilterEvaluator evaluator;
 	Watcher stays = {identity_of(role, with_number(claims, 0)), with_number(where, 0), 0, {}};

@@ -9,6 +9,7 @@
 #include "pg/encoding.hpp"
 #include "pg/guard.hpp"
 #include "pg/process.hpp"
+#include "sql_values.hpp"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -29,6 +30,7 @@ PG_FUNCTION_INFO_V1(plank_test_snapshot_limit);
 namespace {
 
 using namespace plank;
+using plank_test::text_argument;
 
 worker::SnapshotPool& pool()
 {
@@ -115,11 +117,6 @@ void wait_for_advisory_lock(int64_t key)
 		DirectFunctionCall1(pg_advisory_lock_int8, Int64GetDatum(key));
 		DirectFunctionCall1(pg_advisory_unlock_int8, Int64GetDatum(key));
 	});
-}
-
-std::string text_argument(FunctionCallInfo fcinfo, int number)
-{
-	return pg::to_utf8(pg::call([&] { return text_to_cstring(PG_GETARG_TEXT_PP(number)); }));
 }
 
 // Sorted; none: all of the table's.
