@@ -104,6 +104,7 @@ void FilterEvaluator::evaluate(const core::Shape& shape, const core::Record& cha
 		table->prepare(shape, row_, change.op, change_);
 		find(*table, verdicts);
 		run(*table, verdicts);
+		verdicts.passed.insert(verdicts.passed.end(), table->certain().begin(), table->certain().end());
 	}
 }
 
@@ -111,9 +112,17 @@ void FilterEvaluator::fail(core::FilterId id, const core::FilterFault& fault, co
 {
 	Filter& filter = filters_[id];
 	if (filter.failed) return;
-	filter.failed = true;
-	forget_signature(id);
+	stop(id);
 	verdicts.failed.push_back({id, fault});
+}
+
+// It is not evaluated any more.
+void FilterEvaluator::stop(core::FilterId id)
+{
+	Filter& filter = filters_[id];
+	filter.failed = true;
+	if (filter.index && filter.values == 1) filter.index->doubt(filter.first_value, id);
+	forget_signature(id);
 }
 
 // The change was written when the table was another one: nothing is wrong with the filter.
@@ -182,6 +191,7 @@ void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
 void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 {
 	const std::vector<uint32_t>& candidates = table.candidates();
+	if (candidates.empty()) return;
 	at_ = 0;
 	// Somebody who cancels does so once; a policy may raise the same error for ever.
 	constexpr int kMostCancels = 3;

@@ -88,6 +88,7 @@ class FilterEvaluator final : public core::Evaluator {
 	                 core::Verdicts& verdicts);
 	void note_unreadable(core::FilterId id, core::Verdicts& verdicts);
 	void fail(core::FilterId id, const core::FilterFault& fault, core::Verdicts& verdicts);
+	void stop(core::FilterId id);
 	static bool is_foreign_cancel(const core::FilterFault& fault);
 	void find(FilterTable& table, core::Verdicts& verdicts);
 	void run(FilterTable& table, core::Verdicts& verdicts);

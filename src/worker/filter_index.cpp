@@ -33,7 +33,7 @@ bool FilterIndex::serves(const FilterKey& key) const noexcept
 	return key.column == column_ && key.op == op_ && key.collation == collation_ && key.constant_type == constant_type_;
 }
 
-uint32_t FilterIndex::add(Datum value, uint32_t filter)
+uint32_t FilterIndex::add(Datum value, uint32_t filter, bool certain)
 {
 	const uint32 hash = DatumGetUInt32(FunctionCall1Coll(&constant_hash_, collation_, value));
 	if ((used_ + 1) * 4 > slots_.size() * 3) grow();
@@ -46,7 +46,7 @@ uint32_t FilterIndex::add(Datum value, uint32_t filter)
 		return hash;
 	}
 	const MemoryContext caller = MemoryContextSwitchTo(memory_);
-	slots_[at] = {datumCopy(value, by_value_, length_), hash, filter};
+	slots_[at] = {datumCopy(value, by_value_, length_), hash, certain ? filter | kCertain : filter};
 	MemoryContextSwitchTo(caller);
 	++used_;
 	return hash;
@@ -58,7 +58,7 @@ void FilterIndex::join(Slot& slot, uint32_t filter)
 		several_[slot.filter & ~kSeveral].push_back(filter);
 		return;
 	}
-	std::vector<uint32_t> both = {slot.filter, filter};
+	std::vector<uint32_t> both = {slot.filter & ~kCertain, filter};
 	if (free_several_.empty()) {
 		several_.emplace_back();
 		// `remove` must not fail.
@@ -103,7 +103,7 @@ void FilterIndex::remove(uint32_t hash, uint32_t filter) noexcept
 	for (size_t at = hash & mask(); slots_[at].filter != kNone; at = (at + 1) & mask()) {
 		Slot& slot = slots_[at];
 		if (slot.hash != hash) continue;
-		if (slot.filter == filter) return unlink(at);
+		if ((slot.filter & ~kCertain) == filter) return unlink(at);
 		if (!(slot.filter & kSeveral)) continue;
 		const uint32_t place = slot.filter & ~kSeveral;
 		std::vector<uint32_t>& all = several_[place];
@@ -117,6 +117,12 @@ void FilterIndex::remove(uint32_t hash, uint32_t filter) noexcept
 		free_several_.push_back(place);
 		return;
 	}
+}
+
+void FilterIndex::doubt(uint32_t hash, uint32_t filter) noexcept
+{
+	for (size_t at = hash & mask(); slots_[at].filter != kNone; at = (at + 1) & mask())
+		if (slots_[at].hash == hash && slots_[at].filter == (filter | kCertain)) slots_[at].filter = filter;
 }
 
 size_t FilterIndex::memory() const

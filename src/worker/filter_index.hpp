@@ -24,13 +24,17 @@ class FilterIndex {
 	bool serves(const FilterKey& key) const noexcept;
 	AttrNumber column() const noexcept { return column_; }
 
-	// Makes a filter found by one of its values; returns what to remove it by. May ereport.
-	uint32_t add(Datum value, uint32_t filter);
+	// Makes a filter found by one of its values; returns what to remove it by. `certain`: a row with the value passes, and
+	// the filter has no other value. May ereport.
+	uint32_t add(Datum value, uint32_t filter, bool certain);
 	void remove(uint32_t hash, uint32_t filter) noexcept;
+	// No row passes for certain any more.
+	void doubt(uint32_t hash, uint32_t filter) noexcept;
 	bool is_empty() const noexcept { return used_ == 0; }
 	size_t memory() const;
 
-	// Calls `found` with the filters of every value that equals `value`. May ereport, also out of the middle.
+	// Calls `found` with the filters of every value that equals `value`, and whether they are certain: where that may be
+	// known it is, but for values that several filters have. May ereport, also out of the middle.
 	template <typename F>
 	void probe(Datum value, F&& found)
 	{
@@ -39,7 +43,7 @@ class FilterIndex {
 		for (size_t at = hash & mask(); slots_[at].filter != kNone; at = (at + 1) & mask()) {
 			const Slot& slot = slots_[at];
 			if (slot.hash == hash && DatumGetBool(FunctionCall2Coll(&equal_, collation_, value, slot.value)))
-				found(filters(slot));
+				visit(slot, found);
 		}
 	}
 	// All that are in it, some perhaps more than once.
@@ -47,25 +51,27 @@ class FilterIndex {
 	void for_each(F&& found) const
 	{
 		for (const Slot& slot : slots_)
-			if (slot.filter != kNone) found(filters(slot));
+			if (slot.filter != kNone) visit(slot, found);
 	}
 
  private:
 	static constexpr uint32_t kNone = UINT32_MAX;
-	static constexpr uint32_t kSeveral = 1u << 31;
+	static constexpr uint32_t kSeveral = 1u << 31, kCertain = 1u << 30;
 	// A place of a hash with open addressing, a quarter of a cache line: with very many values each look is a cache miss,
 	// so a value is found with one, and most values have one filter.
 	struct Slot {
 		Datum value = 0;
 		uint32_t hash = 0;
-		uint32_t filter = kNone;  // kNone: free; with kSeveral: place in several_
+		uint32_t filter = kNone;  // kNone: free; with kSeveral: place in several_; with kCertain: see above
 	};
 
 	size_t mask() const noexcept { return slots_.size() - 1; }
-	std::span<const uint32_t> filters(const Slot& slot) const noexcept
+	template <typename F>
+	void visit(const Slot& slot, F& found) const
 	{
-		if (slot.filter & kSeveral) return several_[slot.filter & ~kSeveral];
-		return {&slot.filter, 1};
+		if (slot.filter & kSeveral) return found(std::span<const uint32_t>(several_[slot.filter & ~kSeveral]), false);
+		const uint32_t filter = slot.filter & ~kCertain;
+		found(std::span<const uint32_t>(&filter, 1), (slot.filter & kCertain) != 0);
 	}
 	void join(Slot& slot, uint32_t filter);
 	void grow();

@@ -134,8 +134,7 @@ bool FilterEvaluator::look_at(Look& look, core::FilterId id, core::LookedAgain& 
 	// It may have been released since, and its id may be another one's.
 	if (!filter.table || filter.table->relation() != look.shape.relation || filter.failed) return true;
 	const auto fail = [&](core::FilterFault&& fault) {
-		filter.failed = true;
-		forget_signature(id);
+		stop(id);
 		found.failed.push_back({id, std::move(fault)});
 	};
 	if (look.changed.contains(filter.role)) {

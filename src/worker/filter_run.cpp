@@ -25,6 +25,8 @@ void FilterTable::prepare(const core::Shape& shape, const core::Row& row, core::
 	change_ = change;
 	next_index_ = 0;
 	candidates_.clear();
+	certain_.clear();
+	certain_kept_ = 0;
 }
 
 void FilterTable::bind(const core::Shape& shape)
@@ -91,28 +93,40 @@ void FilterTable::want(Filters& filters, std::span<const uint32_t> ids, uint8_t 
 void FilterTable::probe(Filters& filters, FilterIndex& index)
 {
 	const AttrNumber number = index.column();
-	const auto look = [&](int which, uint8_t images) {
+	// A filter with one value is found by one look and no other, so that what is certain need not be looked at: of very
+	// many filters few are in the cache.
+	const auto look = [&](int which, uint8_t images, bool only) {
 		read_column(which, number);
 		if (slots_[which]->tts_isnull[number - 1]) return;
 		MemoryContextReset(execution_.context->ecxt_per_tuple_memory);
 		const MemoryContext caller = MemoryContextSwitchTo(execution_.context->ecxt_per_tuple_memory);
-		index.probe(slots_[which]->tts_values[number - 1],
-		            [&](std::span<const uint32_t> ids) { want(filters, ids, images); });
+		index.probe(slots_[which]->tts_values[number - 1], [&](std::span<const uint32_t> ids, bool certain) {
+			if (only && certain)
+				certain_.push_back({ids.front(), (images & kBefore) != 0, (images & kAfter) != 0});
+			else
+				want(filters, ids, images);
+		});
 		MemoryContextSwitchTo(caller);
 	};
 	const int place = columns_[static_cast<size_t>(number - 1)].in_shape;
 	if (op_ == core::Op::update && place >= 0 && !row_->differs(static_cast<size_t>(place))) {
-		look(kAfterSlot, images_);
+		look(kAfterSlot, images_, true);
 		return;
 	}
-	if (images_ & kAfter) look(kAfterSlot, kAfter);
-	if (images_ & kBefore) look(kBeforeSlot, kBefore);
+	// Both looks of an update may find it: 1.0 has become 1.00.
+	if (images_ & kAfter) look(kAfterSlot, kAfter, op_ != core::Op::update);
+	if (images_ & kBefore) look(kBeforeSlot, kBefore, op_ != core::Op::update);
 }
 
 void FilterTable::find(Filters& filters)
 {
-	for (; next_index_ < indexes_.size(); ++next_index_)
+	for (; next_index_ < indexes_.size(); ++next_index_) {
+		// An error may have ended the last look in the middle.
+		certain_.resize(certain_kept_);
 		probe(filters, *indexes_[next_index_]);
+		certain_kept_ = certain_.size();
+	}
+	certain_.resize(certain_kept_);
 	want(filters, unindexed_, images_);
 }
 
@@ -120,7 +134,7 @@ void FilterTable::skip_index(std::vector<uint32_t>& failed)
 {
 	if (next_index_ >= indexes_.size()) return;
 	indexes_[next_index_]->for_each(
-	    [&](std::span<const uint32_t> ids) { failed.insert(failed.end(), ids.begin(), ids.end()); });
+	    [&](std::span<const uint32_t> ids, bool) { failed.insert(failed.end(), ids.begin(), ids.end()); });
 	++next_index_;
 }
 

@@ -137,9 +137,10 @@ void FilterTable::index(Filter& filter, uint32_t id, const FilterKey& key)
 		filter.index = serving->get();
 	}
 	if (key.count > 1) filter.more_values = std::make_unique<uint32_t[]>(static_cast<size_t>(key.count - 1));
+	const bool certain = key.count == 1 && !filter.policy && filter.conjuncts.shared->rest == NIL;
 	pg::call([&] {
 		for (int i = 0; i < key.count; ++i) {
-			filter.value(filter.values) = filter.index->add(key.values[i], id);
+			filter.value(filter.values) = filter.index->add(key.values[i], id, certain);
 			++filter.values;
 		}
 	});
@@ -227,7 +228,8 @@ size_t FilterTable::memory() const
 {
 	constexpr size_t kNode = 64;  // of a hash table, about
 	size_t bytes = sizeof *this + MemoryContextMemAllocated(memory_, true) + unindexed_.capacity() * sizeof(uint32_t) +
-	               candidates_.capacity() * sizeof(uint32_t) + columns_.capacity() * sizeof(TableColumn);
+	               candidates_.capacity() * sizeof(uint32_t) + certain_.capacity() * sizeof(core::Verdict) +
+	               columns_.capacity() * sizeof(TableColumn);
 	for (const auto& [name, shared] : shared_)
 		bytes += kNode + name.capacity() + sizeof *shared + MemoryContextMemAllocated(shared->memory, true);
 	for (const auto& index : indexes_)

@@ -183,12 +183,14 @@ class FilterTable {
 	bool has_role(Oid role) const noexcept { return definitions_.contains(role); }
 	std::vector<Oid> roles() const;
 
-	// --- A change, step by step. First prepare; then find until it returns; then run each of the candidates.
+	// --- A change, step by step. First prepare; then find until it returns; then run each of the candidates. Who is
+	// certain sees the change and needs no run.
 	void prepare(const core::Shape& shape, const core::Row& row, core::Op op, uint64_t change);
 	// May ereport: then skip_index, and find goes on with the next.
 	void find(Filters& filters);
 	void skip_index(std::vector<uint32_t>& failed);
 	const std::vector<uint32_t>& candidates() const noexcept { return candidates_; }
+	const std::vector<core::Verdict>& certain() const noexcept { return certain_; }
 	// May ereport: then mend, before anything else runs.
 	core::Verdict run(Filter& filter);
 	// Has what an error has left half-way compiled anew when it is needed.
@@ -257,6 +259,8 @@ class FilterTable {
 	uint64_t change_ = 0;
 	size_t next_index_ = 0;
 	std::vector<uint32_t> candidates_;
+	std::vector<core::Verdict> certain_;
+	size_t certain_kept_ = 0;  // of the indexes that have been asked
 };
 
 }  // namespace plank::worker

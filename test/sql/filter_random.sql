@@ -111,6 +111,8 @@ BEGIN
 	RETURN differences;
 END $$;
 SELECT 'seed ' || :seed || ': ' || d FROM tried(ARRAY(SELECT simple() FROM generate_series(1, 400))) d WHERE d IS NOT NULL;
+-- Each alone: where the index answers all of it, nothing else is looked at.
+SELECT 'seed ' || :seed || ': ' || d FROM (SELECT tried(ARRAY[simple()]) AS d FROM generate_series(1, 200)) alone WHERE d IS NOT NULL;
 SELECT 'seed ' || :seed || ': ' || d FROM tried(ARRAY(SELECT special() FROM generate_series(1, 400))) d WHERE d IS NOT NULL;
 SELECT 'seed ' || :seed || ': ' || d FROM tried(ARRAY(SELECT condition(1 + n % 3) FROM generate_series(1, 400) n)) d WHERE d IS NOT NULL;
 -- The test is worth something: most conditions hold for some rows and not for others.
