@@ -5,6 +5,8 @@ set -euo pipefail
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # A busy machine is no reason to fail.
 export LC_ALL=C.UTF-8 PGCONNECT_TIMEOUT=60 PGCTLTIMEOUT=180
+# Without sbin, as after a plain `su`, dpkg refuses to work.
+export PATH=$PATH:/usr/sbin:/sbin
 unset PGHOST PGPORT PGUSER PGDATABASE PGDATA PGOPTIONS PGSERVICE PGPASSWORD
 
 if [ "$(id -u)" = 0 ]; then server_user=postgres; else server_user=$(id -un); fi
