@@ -117,7 +117,8 @@ void WalReceiver::seek()
 	// A checkpoint's list of running transactions follows its redo pointer.
 	if (const uint64_t redo = pg::last_redo(); in_recovery_ && redo + kFarthest > target_) from = std::min(from, redo);
 	if (published && published + kFarthest > target_) from = std::min(from, published);
-	from = std::max<uint64_t>(from, 1);
+	// What could not be understood would not be the next time either.
+	from = std::max<uint64_t>({from, unreadable_, 1});
 
 	auto reader = std::make_unique<pg::WalReader>(MyDatabaseId, prefix_, std::string(core::kChunkPrefix));
 	pg::WalReader::Start start = reader->start(from);
@@ -244,6 +245,7 @@ void WalReceiver::take(const pg::WalEvent& event)
 		case pg::WalEvent::Kind::message:
 			ours_ += event.end - event.begin;
 			if (assembler_->add(event.xid, event.bytes)) return;
+			unreadable_ = event.end;
 			pg::log_line(WARNING, "a message in the write-ahead log could not be understood; all subscribers are reset",
 			             ("It stands at " + pg::lsn_text(event.begin) + ".").c_str());
 			return start_again("a transaction could not be read");

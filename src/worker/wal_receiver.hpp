@@ -85,8 +85,9 @@ class WalReceiver final : public Receiver {
 	std::string prefix_;        // of this database's messages
 	std::string reset_reason_;  // said when streaming begins again
 	bool in_recovery_ = false;
-	uint64_t target_ = 0;     // where warming ends
-	bool published_ = false;  // sessions have told that what commits after `target_` is whole; else a list has to tell
+	uint64_t unreadable_ = 0;  // a message that could not be understood ends here
+	uint64_t target_ = 0;      // where warming ends
+	bool published_ = false;   // sessions have told that what commits after `target_` is whole; else a list has to tell
 	std::vector<uint32_t> suspects_;  // but for these
 	bool history_ = false;            // the hub's log has begun
 	CommitPoint last_;                // passed

@@ -97,6 +97,23 @@ is(ids($client->transaction), '50005', 'and what comes after it too');
 my $after = PlankCluster::memory_of($pid);
 cmp_ok($after - $before, '<', 100000, "memory is given back ($before kB, then $after kB)");
 
+# A message under the secret that is none, in a transaction that has spoken before: all are reset, once, and again at its
+# commit, for what it wrote cannot be told.
+my $secret = $node->safe_psql('postgres', 'SELECT secret FROM plank.secret');
+$mark = $node->log_mark;
+$session = $node->background_psql('postgres');
+$session->query_safe(qq{BEGIN; INSERT INTO items SELECT i, repeat('x', 1000) FROM generate_series(61001, 61200) i; SELECT pg_logical_emit_message(true, 'plank:$secret', 'anything')});
+$node->insert(50008);
+$client->await('reset');
+pass('a message that cannot be understood is a reset');
+$node->wait_for_line(qr/WARNING:  plank: a message in the write-ahead log could not be understood/, $mark);
+$node->insert(50009);
+is(ids($client->await(sub { $_[0]{type} eq 'transaction' && ids($_[0]) ne '50008' })), '50009', 'and the stream goes on');
+$session->query_safe('COMMIT');
+like($client->await(sub { $_[0]{type} =~ /^(transaction|reset)$/ })->{reason}, qr/from its beginning/, 'what else its transaction did is a reset');
+$session->quit;
+is($node->log_count(qr/could not be understood/, $mark), 1, 'which happens once');
+
 # Another secret.
 $node->safe_psql('postgres', 'DROP EXTENSION plank CASCADE');
 $client->await('unsubscribed');
