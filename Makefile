@@ -27,7 +27,7 @@ SHLIB_LINK = -Wl,--version-script=src/plank.map -Wl,--as-needed \
 EXTRA_CLEAN = build client/dist sql/plank--$(PLANK_VERSION).sql $(OBJS:.o=.d)
 
 override with_llvm = no
-PG_CONFIG ?= $(firstword $(wildcard /usr/lib/postgresql/15/bin/pg_config) pg_config)
+PG_CONFIG := $(or $(PG_CONFIG),$(shell scripts/pg-config))
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
 
 ifneq ($(wildcard $(PGXS)),)

@@ -53,9 +53,16 @@ remove_server_folder() {
 	rm -rf "$1"
 }
 
+# The PostgreSQL to build with and to test: the one of PG_CONFIG, of PG_VERSION (17, or longer as 17.2), or the first of
+# these that is installed with its files for building.
+pg_versions=(15 18 17 16)
+pg_config_of() { printf '/usr/lib/postgresql/%s/bin/pg_config\n' "$1"; }
 pg_config_path() {
-	if [ -n "${PG_CONFIG:-}" ]; then printf '%s\n' "$PG_CONFIG"
-	elif [ -x /usr/lib/postgresql/15/bin/pg_config ]; then printf '%s\n' /usr/lib/postgresql/15/bin/pg_config
-	else printf '%s\n' pg_config
-	fi
+	local version
+	if [ -n "${PG_CONFIG:-}" ]; then printf '%s\n' "$PG_CONFIG"; return; fi
+	if [ -n "${PG_VERSION:-}" ]; then pg_config_of "${PG_VERSION%%.*}"; return; fi
+	for version in "${pg_versions[@]}"; do
+		[ ! -x "$(pg_config_of "$version")" ] || { pg_config_of "$version"; return; }
+	done
+	printf '%s\n' pg_config
 }

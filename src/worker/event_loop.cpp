@@ -3,12 +3,27 @@
 
 #include <algorithm>
 #include <new>
+#include <type_traits>
 
 #include "pg/compat.hpp"
 #include "pg/guard.hpp"
 #include "pg/process.hpp"
 
 namespace plank::worker {
+
+namespace {
+
+// libuv's list of watchers is two pointers, with names in newer versions; an empty one points to itself.
+template <typename Queue>
+bool any_in(const Queue& queue) noexcept
+{
+	if constexpr (std::is_array_v<Queue>)
+		return queue[0] != static_cast<const void*>(&queue);
+	else
+		return queue.next != &queue;
+}
+
+}  // namespace
 
 EventLoop::EventLoop()
 {
@@ -32,7 +47,7 @@ EventLoop::~EventLoop()
 // Watchers that callbacks changed reach epoll at the beginning of the next uv_run; sleeping before that would miss them.
 bool EventLoop::changes_pending() const noexcept
 {
-	return loop_.watcher_queue[0] != static_cast<const void*>(&loop_.watcher_queue);
+	return any_in(loop_.watcher_queue);
 }
 
 void EventLoop::turn() noexcept
