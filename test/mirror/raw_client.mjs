@@ -283,8 +283,13 @@ export class RawClient extends Follower {
 			if (catchup === undefined) this.#asked.get(table).live = true;
 		}
 		if (catchup !== undefined) this.#positions.set(catchup, position);
-		else for (const [table, asked] of this.#asked) if (asked.live) this.#positions.set(table, position);
+		else for (const [table, asked] of this.#asked) if (asked.live && !this.#waitsForRows(table)) this.#positions.set(table, position);
 		this.#compareNotes();
+	}
+
+	// Between a reset and its last rows others go on, and it is not live.
+	#waitsForRows(table) {
+		return this.#wanted(table).snapshot && this.copies.get(table).awaitsRows;
 	}
 
 	#told(position) {

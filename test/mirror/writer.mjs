@@ -173,7 +173,7 @@ export class Writer {
 		const random = this.#random;
 		return session.query(random.weighted([
 			[25, () => this.#transfer()], [25, () => this.#facets()], [25, () => this.#items()], [15, () => this.#pairs()], [12, () => this.#bag()],
-			[15, () => this.#parts()], [4, () => this.#added()], [1.2, () => this.#bulk()], [1.5, () => this.#large()],
+			[15, () => this.#parts()], [4, () => this.#added()], [1.2, () => this.#bulk()], [1, () => this.#blocks()], [1.5, () => this.#large()],
 			[0.15, () => `TRUNCATE ${random.pick(['items', 'audit', 'pairs', 'bag', 'parts', 'facets'])}`],
 		])());
 	}
@@ -273,6 +273,22 @@ export class Writer {
 			[1, `INSERT INTO bag SELECT i % 10, 'x' FROM generate_series(1, 2000) i`],
 			[1, `DELETE FROM bag`],
 		]);
+	}
+
+	// More subtransactions than a session lists for others, 64; some are rolled back.
+	#blocks() {
+		const random = this.#random;
+		const id = random.between(1, 380);
+		return `DO $$ BEGIN
+			FOR i IN 1 .. ${random.between(80, 150)} LOOP
+				BEGIN
+					INSERT INTO items VALUES (${id} + i % 20, 'block ' || i, md5(random()::text), now(), nextval('versions'))
+						ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = nextval('versions');
+					IF i % ${random.between(3, 9)} = 0 THEN RAISE EXCEPTION 'back'; END IF;
+				EXCEPTION WHEN raise_exception THEN NULL;
+				END;
+			END LOOP;
+		END $$`;
 	}
 
 	#large() {

@@ -1,71 +1,10 @@
 # What a server goes through while its memory is watched: every path of capture, clients of every manner, reload,
-# terminate. Arguments: folder of programs, folder of the server's
-# socket and log, its port, Plank's port. Dies at the first surprise; prints the number of checks.
+# terminate. What `plank.transport = wal` alone has is in wal.pl. Prints the number of checks.
 use strict;
 use warnings;
-use lib "$ENV{PLANK_TOP}/test/t";
+use lib "$ENV{PLANK_TOP}/test/memcheck";
 use JSON::PP;
-use PlankClient;
-
-$PlankClient::timeout = $ENV{CHECK_TIMEOUT} // 60;    # everything is 30 times slower
-my ($bindir, $folder, $port, $plank_port) = @ARGV;
-my @psql = ("$bindir/psql", '-XqAt', '-v', 'ON_ERROR_STOP=1', '-h', $folder, '-p', $port, '-U', 'postgres', 'postgres');
-my $checks = 0;
-
-sub sql
-{
-	my ($text) = @_;
-	open my $out, '-|', @psql, '-c', $text or die "psql: $!";
-	local $/;
-	my $answer = <$out> // '';
-	close $out or die "failed: $text\n";
-	return $answer =~ s/\n\z//r;
-}
-# Several statements in one session, each a transaction of its own unless they say otherwise.
-sub script
-{
-	my ($text) = @_;
-	open my $in, '|-', @psql, '-o', '/dev/null', '-f', '-' or die "psql: $!";
-	print $in $text;
-	close $in or die "failed: $text\n";
-	return;
-}
-sub check { my ($good, $what) = @_; die "not so: $what\n" unless $good; $checks++; return }
-sub connect_client { return PlankClient->reconnect($plank_port) }
-# The next transaction, or the reset that stands in its place.
-sub outcome
-{
-	my ($client) = @_;
-	my $first = $client->await(sub { $_[0]{type} =~ /^(transaction|reset)$/ });
-	return $first if $first->{type} eq 'reset';
-	my $part = $first;
-	while ($part->{more}) { $part = $client->await('transaction'); push @{ $first->{changes} }, @{ $part->{changes} } }
-	return $first;
-}
-sub expect
-{
-	my ($client, $what, $statements, $wanted) = @_;
-	$client->sync;
-	script($statements);
-	my $got = outcome($client);
-	my $ops = join ' ', map { "$_->{op}" . ($_->{key} ? ':' . join ',', map { "$_" } values %{ $_->{key} } : '') } @{ $got->{changes} // [] };
-	$ops = $got->{type} if $got->{type} ne 'transaction';
-	check($ops =~ $wanted, "$what: $ops");
-	return;
-}
-
-sub wait_for_line
-{
-	my ($line) = @_;
-	my $end = time + $PlankClient::timeout;
-	while (1)
-	{
-		open my $log, '<', "$folder/server.log" or die "server.log: $!";
-		return check(1, $line) if grep { /\Q$line\E$/ } <$log>;
-		die "not in the log: $line\n" if time > $end;
-		select undef, undef, undef, 0.05;
-	}
-}
+use Scenario;
 
 script(<<'SQL');
 CREATE ROLE web;
@@ -160,6 +99,7 @@ SQL
 $client->await(sub { grep { $_->{op} eq 'message' && $_->{payload}{a} == 1 } @{ $_[0]{changes} // [] } });
 
 # Errors on the way.
+my @psql = psql();
 for my $bad ('SELECT plank.capture()', 'CREATE TABLE f (id int); CREATE TRIGGER t BEFORE INSERT ON f FOR EACH ROW EXECUTE FUNCTION plank.capture(); INSERT INTO f VALUES (1)',
 	"SELECT plank.track('nothing')", q{BEGIN; INSERT INTO items VALUES (40); PREPARE TRANSACTION 'p'}, "SELECT plank.expose('plank:x')")
 {
@@ -192,11 +132,10 @@ check((PlankClient::http($plank_port, '/' . 'x' x 3000))[0] >= 400, 'no such pat
 my $viewer = connect_client();
 my $yes = JSON::PP::true;
 my $missed = $viewer->subscribe('all', table => 'items', columns => ['name'])->{position};
-my $rows = sub { my ($from, $id) = @_; my @all; while (1) { my $part = $from->await(sub { $_[0]{type} eq 'rows' && $_[0]{id} eq $id }); push @all, @{ $part->{rows} }; return @all if !$part->{more} } };
 $viewer->subscribe('few', table => 'items', where => 'id between 50 and 59 and name is not null', snapshot => $yes);
-check($rows->($viewer, 'few') == 10, 'the rows of a condition');
+check(rows_of($viewer, 'few') == 10, 'the rows of a condition');
 $viewer->subscribe('whole', table => 'items', snapshot => $yes, numbers => 'text');
-check($rows->($viewer, 'whole') > 251, 'the rows of a table');
+check(rows_of($viewer, 'whole') > 251, 'the rows of a table');
 for my $where ("id = any('{52,53}')", "name like 'y%' and more is null", "length(name) > 5 or id in (1, 2, 3)", "at < '2000-01-01'", "1 / (id - 500) >= 0")
 {
 	$viewer->subscribe($where =~ s/\W//gr, table => 'items', where => $where);
@@ -291,4 +230,4 @@ check(sql(qq{SELECT plank.wait_until_ready('100s')}) eq 't' && sql("SELECT pid $
 $client = connect_client();
 $client->subscribe('i', table => 'items');
 expect($client, 'and serves', 'DELETE FROM items WHERE id < 20', qr/^delete:1 /);
-print "$checks\n";
+print checks(), "\n";
