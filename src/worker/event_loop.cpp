@@ -45,10 +45,7 @@ EventLoop::~EventLoop()
 }
 
 // Watchers that callbacks changed reach epoll at the beginning of the next uv_run; sleeping before that would miss them.
-bool EventLoop::changes_pending() const noexcept
-{
-	return any_in(loop_.watcher_queue);
-}
+bool EventLoop::changes_pending() const noexcept { return any_in(loop_.watcher_queue); }
 
 void EventLoop::turn() noexcept
 {

@@ -77,6 +77,7 @@ SET ROLE regress_mallory;
 CREATE FUNCTION plank.capture() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'HOSTILE capture'; END $$;
 RESET ROLE;
 SET search_path = public;
+\set SHOW_CONTEXT never
 CREATE EXTENSION plank;
 DROP SCHEMA plank CASCADE;
 
