@@ -68,6 +68,7 @@ class Catalog {
 	virtual TableAnswer look_again(const std::string& role, uint32_t relation) = 0;
 	// All tracked tables that `role` may read.
 	virtual std::vector<ReadableTable> readable_tables(const std::string& role) = 0;
+	// Throws when it cannot be found out.
 	virtual bool may_hear(const std::string& role, const std::string& channel) = 0;
 
  protected:

@@ -34,6 +34,9 @@ namespace plank::core {
 using FilterId = uint32_t;
 constexpr FilterId kNoFilter = UINT32_MAX;  // every row
 
+// What a FilterFault's sqlstate is when DDL holds a table, or did on the primary: ask again soon.
+constexpr const char* kLocked = "55P03";
+
 struct FilterFault {
 	std::string code;      // what the client is told: protocol.md rule 9 at subscribe time, else `sqlstate`
 	std::string sqlstate;  // PostgreSQL's own
@@ -78,7 +81,7 @@ class Evaluator {
 	// by the same role - equal conditions by their parsed tree, and row security that comes to the same with what it reads
 	// of the claims - has one id, and every success but kNoFilter counts one reference. `shape`: the table as the catalog
 	// has it now.
-	// 55P03: DDL holds the table, ask again soon. What the server took longer for than one evaluation may last, or would
+	// kLocked: DDL holds the table, or one that its row security reads. What the server took longer for than one evaluation may last, or would
 	// need too much memory for, is 53400.
 	virtual std::variant<FilterId, FilterFault> add_filter(const Identity& identity, const Shape& shape,
 	                                                       std::string_view where) = 0;

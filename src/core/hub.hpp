@@ -466,7 +466,7 @@ class Hub {
 
 	// Tables that are to be looked at again for a role, and those that were locked when it was their turn.
 	std::map<std::pair<uint32_t, std::string>, Look> looks_, locked_looks_;
-	bool look_at_channels_ = false, look_at_filters_ = false;
+	bool look_at_channels_ = false, look_at_filters_ = false, channels_unknown_ = false;
 	// Who has subscriptions whose filter has to be had anew. While there are any, the stream waits.
 	std::unordered_set<Session*> stale_;
 	std::chrono::steady_clock::time_point stale_since_{}, renew_at_{};

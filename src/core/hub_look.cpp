@@ -21,7 +21,6 @@ namespace {
 constexpr auto kAskAgain = std::chrono::milliseconds(50);
 constexpr auto kLongestStale = std::chrono::milliseconds(800);
 constexpr int kMostErrors = 10;
-constexpr const char* kLocked = "55P03";
 constexpr const char* kColumnGone = "a column of the subscription no longer exists or may not be read";
 
 // Those of the names that mean the same columns in another shape of the table, as they are called there.
@@ -65,6 +64,7 @@ void Hub::look_at_locked()
 		look.table |= locked.table;
 	}
 	locked_looks_.clear();
+	look_at_channels_ |= channels_unknown_;
 	look_at_filters_ = live_filters_ > 0;
 	renew_at_ = {};
 }
@@ -241,9 +241,12 @@ void Hub::follow_columns(const Shape& former, const ShapePtr& shape)
 void Hub::look_at_channels()
 {
 	std::set<std::pair<std::string_view, std::string_view>> lost;
+	// Should it fail, the next look_at_locked asks again.
+	channels_unknown_ = true;
 	for (const auto& [channel, watched] : channels_)
 		for (const auto& [role, view] : watched.roles)
 			if (!catalog_.may_hear(role, channel)) lost.emplace(role, channel);
+	channels_unknown_ = false;
 	if (lost.empty()) return;
 	end_where(
 	    [&](const Session& session, const Subscription& subscription) {

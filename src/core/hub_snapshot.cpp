@@ -19,7 +19,6 @@ constexpr size_t kRowsPause = 128 * 1024;
 // Times that a snapshot is begun again: a reader died, or the log could not keep what came meanwhile.
 constexpr int kMostAttempts = 4;
 constexpr auto kAskAgain = std::chrono::milliseconds(50);
-constexpr const char* kLocked = "55P03";
 
 }  // namespace
 

@@ -1,6 +1,8 @@
 // Transactions of the worker. Runs in the worker, outside network callbacks.
 #include "pg/unit_of_work.hpp"
 
+#include <cstring>
+
 extern "C" {
 #include "access/xact.h"
 #include "pgstat.h"
@@ -78,9 +80,16 @@ void check_interrupts()
 	try {
 		call([] { CHECK_FOR_INTERRUPTS(); });
 	} catch (Error& error) {
-		if (error.sqlstate() != ERRCODE_QUERY_CANCELED) throw;
+		if (error.sqlstate() != ERRCODE_QUERY_CANCELED && !is_recovery_conflict(error)) throw;
 		error.release();
 	}
+}
+
+// What a function raises has the same SQLSTATE, but not the place: ProcessInterrupts, or what it calls since PostgreSQL 16.
+bool is_recovery_conflict(const Error& error) noexcept
+{
+	const char* const place = error.data()->funcname;
+	return error.sqlstate() == ERRCODE_T_R_SERIALIZATION_FAILURE && place && strstr(place, "Interrupt");
 }
 
 }  // namespace plank::pg

@@ -39,5 +39,7 @@ MemoryContext turn_memory() noexcept;
 // Lets PostgreSQL act on what other processes asked (barriers, cancel, memory reports). A cancel between statements is
 // nobody's business and is dropped. Throws Error for the rest.
 void check_interrupts();
+// Whether replay on a standby wanted what was held: that is free now, and the same may be tried again.
+bool is_recovery_conflict(const Error& error) noexcept;
 
 }  // namespace plank::pg

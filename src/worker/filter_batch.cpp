@@ -10,6 +10,9 @@ namespace plank::worker {
 
 namespace {
 
+// Times that one filter is tried again after replay has taken what it read.
+constexpr int kMostConflicts = 5;
+
 std::string sqlstate_text(int sqlstate) { return unpack_sql_state(sqlstate); }
 
 // What protocol.md rule 9 calls what PostgreSQL says of a condition.
@@ -125,7 +128,7 @@ void FilterEvaluator::stop(core::FilterId id)
 	forget_signature(id);
 }
 
-// The change was written when the table was another one: nothing is wrong with the filter.
+// The change was written when the table was another one, or replay leaves no time for it: nothing is wrong with the filter.
 void FilterEvaluator::note_unreadable(core::FilterId id, core::Verdicts& verdicts)
 {
 	const Filter& filter = filters_[id];
@@ -138,10 +141,15 @@ void FilterEvaluator::note_unreadable(core::FilterId id, core::Verdicts& verdict
 core::FilterFault FilterEvaluator::policy_fault(const core::FilterFault& fault, const std::string& table)
 {
 	if (take_policy_refusal()) return fault;
-	pg::log_line(LOG, ("row security of table " + table + " failed: " + fault.message).c_str(),
-	             fault.detail.empty() ? nullptr : fault.detail.c_str());
 	core::FilterFault told;
 	told.code = told.sqlstate = fault.sqlstate;
+	if (fault.sqlstate == core::kLocked) {
+		told.message = "a table that the row security policy reads is locked";
+		told.hint = "Subscribe again.";
+		return told;
+	}
+	pg::log_line(LOG, ("row security of table " + table + " failed: " + fault.message).c_str(),
+	             fault.detail.empty() ? nullptr : fault.detail.c_str());
 	told.message = "the row security policy of the table failed";
 	if (fault.code == "53400") {
 		told.code = told.sqlstate = "53400";
@@ -164,6 +172,7 @@ bool FilterEvaluator::is_foreign_cancel(const core::FilterFault& fault) { return
 
 void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
 {
+	int conflicts = 0;
 	for (;;) {
 		try {
 			filter_timer::run_for_all();
@@ -173,9 +182,11 @@ void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
 			});
 			return;
 		} catch (pg::Error& error) {
-			const bool unreadable = take_unreadable();
+			const bool conflict = pg::is_recovery_conflict(error);
+			const bool unreadable = take_unreadable() || conflict;
 			const core::FilterFault fault = recover(unit_, error, false);
-			if (is_foreign_cancel(fault)) continue;
+			if (is_foreign_cancel(fault) || (conflict && ++conflicts <= kMostConflicts)) continue;
+			conflicts = 0;
 			std::vector<uint32_t> failed;
 			table.skip_index(failed);
 			for (const uint32_t id : failed) {
@@ -195,7 +206,7 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 	at_ = 0;
 	// Somebody who cancels does so once; a policy may raise the same error for ever.
 	constexpr int kMostCancels = 3;
-	int cancels = 0;
+	int cancels = 0, conflicts = 0;
 	while (at_ < candidates.size()) {
 		try {
 			pg::call([&] {
@@ -212,13 +223,15 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 				}
 			});
 		} catch (pg::Error& error) {
-			const bool unreadable = take_unreadable();
+			const bool conflict = pg::is_recovery_conflict(error);
+			const bool unreadable = take_unreadable() || conflict;
 			Policy* const policy = std::exchange(execution_.running, nullptr);
 			const core::FilterFault fault = recover(unit_, error, false);
 			Filter& filter = filters_[candidates[at_]];
 			FilterTable::mend(policy ? policy->conjuncts : filter.conjuncts);
+			if (conflict && ++conflicts <= kMostConflicts) continue;
 			if (!unreadable && is_foreign_cancel(fault) && ++cancels <= kMostCancels) continue;
-			cancels = 0;
+			cancels = conflicts = 0;
 			if (unreadable)
 				note_unreadable(candidates[at_], verdicts);
 			else if (policy)

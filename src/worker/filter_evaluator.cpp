@@ -2,6 +2,7 @@
 #include "worker/filter_evaluator.hpp"
 
 #include "pg/encoding.hpp"
+#include "pg/unit_of_work.hpp"
 #include "worker/filter_parse.hpp"
 #include "worker/filter_signature.hpp"
 
@@ -132,7 +133,9 @@ std::optional<core::FilterFault> FilterEvaluator::at_table(const core::Shape& sh
 			throw;
 		}
 	} catch (pg::Error& error) {
+		const bool conflict = pg::is_recovery_conflict(error);
 		fault = recover(unit, error, true);
+		if (conflict) fault->code = fault->sqlstate = core::kLocked;
 	}
 	drop_if_empty(table);
 	unit.close();

@@ -13,7 +13,6 @@ namespace {
 
 constexpr int kLookAtClock = 8;  // filters between two looks
 constexpr auto kAskAgain = std::chrono::milliseconds(50);
-constexpr const char* kLocked = "55P03";
 constexpr const char* kNoTable = "42P01";
 
 uint64_t column_of(Oid role, AttrNumber column)
@@ -93,7 +92,7 @@ bool FilterEvaluator::begin_look(Look& look)
 			    });
 			    note_columns(look, role, relation);
 		    });
-		if (fault && fault->sqlstate == kLocked) {
+		if (fault && fault->sqlstate == core::kLocked) {
 			look.not_before = std::chrono::steady_clock::now() + kAskAgain;
 			return false;
 		}
@@ -143,7 +142,10 @@ bool FilterEvaluator::look_at(Look& look, core::FilterId id, core::LookedAgain& 
 	}
 	if (filter.table->identity() != look.shape.identity) {
 		std::optional<core::FilterFault> fault = move_to(id, look.shape);
-		if (fault && fault->sqlstate == kLocked) {
+		if (fault && fault->sqlstate == core::kLocked) {
+			// In the midst of it: it has to be had anew.
+			if (!filter.table) found.changed.push_back(id);
+			if (!filter.table) return true;
 			look.not_before = std::chrono::steady_clock::now() + kAskAgain;
 			return false;
 		}
@@ -189,7 +191,7 @@ std::optional<core::FilterFault> FilterEvaluator::move_to(core::FilterId id, con
 		    }
 	    });
 	if (fault && in_policy_) fault = policy_fault(*fault, shape.table);
-	if (fault && fault->sqlstate != kLocked && filter.table) {
+	if (fault && fault->sqlstate != core::kLocked && filter.table) {
 		forget_signature(id);
 		former->remove(filters_, id);
 	}

@@ -2,10 +2,12 @@
 #include "worker/filter_unit.hpp"
 
 #include <cstring>
+#include <utility>
 
 #include "pg/expression.hpp"
 #include "pg/guard.hpp"
 #include "pg/unit_of_work.hpp"
+#include "pg/wal_history.hpp"
 
 namespace plank::worker {
 
@@ -33,6 +35,7 @@ constexpr struct {
 };
 
 constexpr const char* kClaims = "request.jwt.claims";
+constexpr const char* kCallers = "plank: answering clients";
 
 void set(const char* name, const char* value)
 {
@@ -51,37 +54,55 @@ void pin_settings()
 
 void FilterUnit::open(const FilterLimits& limits, MemoryContext scratch)
 {
-	former_memory_ = CurrentMemoryContext;
 	scratch_ = scratch;
-	own_ = !IsTransactionState();
+	whole_ = needs_whole_unit();
+	own_ = whole_ || !IsTransactionState();
 	GetUserIdAndSecContext(&former_user_, &former_context_);
 	session_ = former_session_ = GetSessionUserId();
 	was_superuser_ = GetSessionUserIsSuperuser();
 	former_role_ = GetCurrentRoleId();
 	open_ = true;
-	user_ = InvalidOid;
 	try {
-		if (own_) pg::begin_unit("plank: evaluating filters");
-		former_owner_ = CurrentResourceOwner;
-		pg::call([&] {
-			nest_level_ = NewGUCNestLevel();
-			pin_settings();
-			become(former_user_);
-			enter();
-			filter_timer::start(limits, scratch);
-			MemoryContextSwitchTo(scratch);
-		});
+		if (pg::in_unit() && whole_) {
+			pg::commit_unit();
+			interrupted_ = true;
+		}
+		former_memory_ = CurrentMemoryContext;
+		begin();
+		pg::call([&] { filter_timer::start(limits, scratch); });
 	} catch (...) {
 		roll_back();
 		throw;
 	}
 }
 
-// Into a subtransaction. Whatever a policy calls writes nothing. May ereport.
+// Replay on a standby may want what is held here. Where PostgreSQL is in a subtransaction at that moment it ends the
+// process, so there what runs has a unit to itself, and the caller's ends before and begins anew behind.
+bool FilterUnit::needs_whole_unit() { return (pg::in_unit() || !IsTransactionState()) && pg::in_recovery(); }
+
+void FilterUnit::begin()
+{
+	// A conflict that came too late for the unit before.
+	if (whole_) pg::check_interrupts();
+	if (own_) pg::begin_unit("plank: evaluating filters");
+	former_owner_ = CurrentResourceOwner;
+	user_ = InvalidOid;
+	pg::call([&] {
+		nest_level_ = NewGUCNestLevel();
+		pin_settings();
+		become(former_user_);
+		enter();
+		MemoryContextSwitchTo(scratch_);
+	});
+}
+
+// Into a subtransaction, but for a standby. Whatever a policy calls writes nothing. May ereport.
 void FilterUnit::enter()
 {
-	BeginInternalSubTransaction(nullptr);
-	inside_ = true;
+	if (!whole_) {
+		BeginInternalSubTransaction(nullptr);
+		inside_ = true;
+	}
 	XactReadOnly = true;
 	user_ = former_user_;
 	for_nobody_ = true;
@@ -147,8 +168,12 @@ void FilterUnit::become(Oid role) noexcept
 void FilterUnit::renew()
 {
 	try {
+		filter_timer::run(nullptr);
+		if (whole_) {
+			abort();
+			return begin();
+		}
 		pg::call([&] {
-			filter_timer::run(nullptr);
 			inside_ = false;
 			RollbackAndReleaseCurrentSubTransaction();
 			end_speaking();
@@ -169,19 +194,24 @@ void FilterUnit::close()
 		pg::call([&] {
 			end_speaking();
 			// Nothing of what ran is to stay, such as notifications that a policy's functions have sent.
-			RollbackAndReleaseCurrentSubTransaction();
+			if (inside_) RollbackAndReleaseCurrentSubTransaction();
 			inside_ = false;
 			restore();
 			// A session's locks that functions have taken stay with it otherwise.
 			if (own_) LockReleaseAll(USER_LOCKMETHOD, true);
 		});
-		if (own_) pg::commit_unit();
+		// Nothing of it can stay on a standby; this may be none any more.
+		if (whole_ && !pg::in_recovery())
+			pg::abort_unit();
+		else if (own_)
+			pg::commit_unit();
 	} catch (...) {
 		roll_back();
 		throw;
 	}
 	open_ = false;
 	MemoryContextSwitchTo(former_memory_);
+	if (std::exchange(interrupted_, false)) pg::begin_unit(kCallers);
 }
 
 // May ereport.
@@ -194,17 +224,31 @@ void FilterUnit::restore()
 	nest_level_ = 0;
 }
 
+// The unit, with settings and the user.
+void FilterUnit::abort() noexcept
+{
+	nest_level_ = 0;
+	pg::abort_unit();
+	end_speaking();
+	SetUserIdAndSecContext(former_user_, former_context_);
+}
+
 void FilterUnit::roll_back() noexcept
 {
 	if (!open_) return;
 	open_ = false;
 	filter_timer::stop();
 	if (own_) {
-		// Ends everything, settings and the user included.
-		nest_level_ = 0;
-		pg::abort_unit();
-		end_speaking();
-		SetUserIdAndSecContext(former_user_, former_context_);
+		abort();
+		if (std::exchange(interrupted_, false)) {
+			try {
+				pg::begin_unit(kCallers);
+			} catch (pg::Error& error) {
+				// The caller's next question does it.
+				error.release();
+				pg::abort_unit();
+			}
+		}
 		return;
 	}
 	try {

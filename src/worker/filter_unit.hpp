@@ -1,5 +1,6 @@
 // The surroundings in which filters are parsed and evaluated: a subtransaction that takes errors, settings that make the
-// same text mean the same at any time, a role and its claims, nothing that writes, and the timer. Runs in the worker; in tests in ordinary sessions too.
+// same text mean the same at any time, a role and its claims, nothing that writes, and the timer. Runs in the worker; in
+// tests in ordinary sessions too. A worker on a standby does without the subtransaction.
 #pragma once
 
 #include <string>
@@ -27,25 +28,31 @@ class FilterUnit {
 	void speak_for(const char* claims);
 	// What follows has names under pg_catalog only again, as from the beginning. May ereport.
 	void speak_for_nobody();
-	// After an error: rolls the subtransaction back and opens another one. Throws pg::Error.
+	// After an error: rolls back what is open and opens it anew. Throws pg::Error.
 	void renew();
-	// Rolls the subtransaction back, and commits the unit of work if it is its own. Throws pg::Error.
+	// Rolls the subtransaction back, and commits the unit of work if it is its own. A unit that was open before is so again.
+	// Throws pg::Error.
 	void close();
 	// Rolls back what is open.
 	void abandon() noexcept { roll_back(); }
 	bool is_open() const noexcept { return open_; }
 
  private:
-	void roll_back() noexcept;
-	void restore();
+	static bool needs_whole_unit();
+	void begin();
 	void enter();
+	void restore();
+	void abort() noexcept;
+	void roll_back() noexcept;
 	void end_speaking() noexcept;
 	void restrict_to(Oid role) noexcept;
 
 	bool open_ = false;
-	bool own_ = false;     // the unit of work
-	bool inside_ = false;  // the subtransaction
-	int nest_level_ = 0;   // of settings
+	bool own_ = false;          // the unit of work
+	bool whole_ = false;        // it has no subtransaction
+	bool interrupted_ = false;  // a caller's unit is to begin anew
+	bool inside_ = false;       // the subtransaction
+	int nest_level_ = 0;        // of settings
 	Oid former_user_ = InvalidOid;
 	int former_context_ = 0;
 	Oid former_session_ = InvalidOid, former_role_ = InvalidOid;

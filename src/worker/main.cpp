@@ -21,6 +21,7 @@ struct PinnedSetting {
 	const char* value;
 };
 constexpr PinnedSetting kPinned[] = {
+    {"application_name", "plank"},
     // A deferrable transaction waits for others to end.
     {"default_transaction_deferrable", "off"},
     {"default_transaction_isolation", "read committed"},
@@ -82,7 +83,6 @@ void serve(int number)
 	slot.procno.store(MyProcNumber);
 	pg::keep_errors_in(pg::turn_memory());
 	pg::call([] {
-		pgstat_report_appname("plank");
 		for (const auto& [name, value] : kPinned)
 			SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
 		pg::forbid_transaction_timeout();

@@ -167,7 +167,8 @@ core::TableAnswer PostgresCatalog::guarded(F&& f)
 		begin();
 		return f();
 	} catch (pg::Error& error) {
-		core::TableAnswer answer{core::Access::failed, nullptr, error.what()};
+		core::TableAnswer answer{pg::is_recovery_conflict(error) ? core::Access::busy : core::Access::failed, nullptr,
+		                         error.what()};
 		error.release();
 		pg::abort_unit();
 		return answer;
@@ -287,15 +288,17 @@ std::vector<std::string> PostgresCatalog::read_channels()
 
 bool PostgresCatalog::may_hear(const std::string& role, const std::string& channel)
 {
-	bool heard = false;
-	guarded([&]() -> core::TableAnswer {
+	try {
+		begin();
 		const Oid oid = usable_role(role);
-		if (!OidIsValid(oid)) return {};
-		for (const Exposure& exposure : exposures_)
-			heard |= exposure.channel == channel && (!OidIsValid(exposure.role) || pg::is_member(oid, exposure.role));
-		return {};
-	});
-	return heard;
+		return OidIsValid(oid) && std::any_of(exposures_.begin(), exposures_.end(), [&](const Exposure& exposure) {
+			       return exposure.channel == channel &&
+			              (!OidIsValid(exposure.role) || pg::is_member(oid, exposure.role));
+		       });
+	} catch (...) {
+		pg::abort_unit();
+		throw;
+	}
 }
 
 }  // namespace plank::worker

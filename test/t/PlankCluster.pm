@@ -39,6 +39,27 @@ CONF
 	return $node;
 }
 
+# A primary of the transport wal, and a hot standby that streams from it; both ready. %options: conf (both), standby_conf.
+sub create_pair
+{
+	my ($class, %options) = @_;
+	my $primary = $class->create('primary', bare => 1, conf => "plank.transport = wal\nwal_keep_size = 256MB\n" . ($options{conf} // ''));
+	# Streaming needs what init left out.
+	$primary->append_conf('postgresql.conf', "wal_level = replica\nmax_wal_senders = 5\nhot_standby = on\n");
+	$primary->append_conf('pg_hba.conf', "local replication all trust\n");
+	$primary->start;
+	$primary->set_up('postgres');
+	$primary->backup('base');
+	my $standby = PostgreSQL::Test::Cluster->new('standby');
+	bless $standby, $class;
+	$standby->init_from_backup($primary, 'base', has_streaming => 1);
+	$standby->{plank_port} = PostgreSQL::Test::Cluster::get_free_port();
+	$standby->append_conf('postgresql.conf', "plank.port = $standby->{plank_port}\n" . ($options{standby_conf} // ''));
+	$standby->start;
+	$standby->wait_until_ready;
+	return ($primary, $standby);
+}
+
 sub set_up
 {
 	my ($node, $database) = @_;
