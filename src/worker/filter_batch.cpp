@@ -5,6 +5,7 @@
 
 #include "pg/encoding.hpp"
 #include "pg/unit_of_work.hpp"
+#include "worker/filter_names.hpp"
 
 namespace plank::worker {
 
@@ -66,9 +67,9 @@ core::FilterFault FilterEvaluator::fault_of(pg::Error& error, filter_timer::Stop
 	}
 	const char* const code = adding ? code_of(data->sqlerrcode) : nullptr;
 	fault.code = code ? code : fault.sqlstate;
-	fault.message = utf8(data->message);
-	fault.detail = utf8(data->detail);
-	fault.hint = utf8(data->hint);
+	fault.message = without_hiding(utf8(data->message));
+	fault.detail = without_hiding(utf8(data->detail));
+	fault.hint = without_hiding(utf8(data->hint));
 	fault.position = data->cursorpos;
 	error.release();
 	return fault;

@@ -104,12 +104,16 @@ void FilterEvaluator::drop_if_empty(FilterTable* table) noexcept
 Condition* FilterEvaluator::parse(Oid role, const std::string& where, Relation relation, const FilterTable& table)
 {
 	const std::string text = pg::from_utf8(where);
+	filter_timer::run_for_all();
 	return pg::call([&] {
 		// Whoever called has nothing to add to what is wrong with a filter, and would take the position away.
 		error_context_stack = nullptr;
 		if (text.empty()) return take_apart(makeBoolConst(true, false), false);
 		const FilterSource source = {relation, text.c_str(), table.captured(), role, limits_.constants};
-		return take_apart(parse_condition(source), false);
+		Condition* const condition = take_apart(parse_condition(source), false);
+		if (filter_timer::has_overrun())
+			ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("the filter took too long")));
+		return condition;
 	});
 }
 
@@ -122,7 +126,7 @@ std::optional<core::FilterFault> FilterEvaluator::at_table(const core::Shape& sh
 	FilterTable* table = nullptr;
 	FilterUnit unit;
 	unit.open(limits_, parsing_);
-	filter_timer::run_for_all();
+	filter_timer::run_for_all(shape.table.c_str());
 	try {
 		FreeTable relation(shape.relation);
 		try {
@@ -169,7 +173,11 @@ Policy* FilterEvaluator::find_policy(FilterUnit& unit, FilterTable& table, Relat
 	if (policy) policy->definition = *definition;
 	// Not before: what is compiled may be asked for an estimate, which runs it.
 	try {
-		pg::call([&] { unit.speak_for_nobody(); });
+		pg::call([&] {
+			unit.speak_for_nobody();
+			if (filter_timer::has_overrun())
+				ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("the policy took too long")));
+		});
 	} catch (...) {
 		table.drop_if_unused(policy);
 		throw;
@@ -246,6 +254,7 @@ std::variant<std::string, core::FilterFault> FilterEvaluator::condition(core::Fi
 	std::optional<core::FilterFault> fault = at_table(shape, [&](FilterUnit& unit, Relation relation,
 	                                                             FilterTable& table) {
 		unit.become(filter.role);
+		filter_timer::run_for_all();
 		const std::string text = pg::from_utf8(filter.where);
 		const char* const sql = pg::call([&] {
 			error_context_stack = nullptr;

@@ -8,6 +8,8 @@
 #include <cstring>
 
 #include "pg/compat.hpp"
+#include "worker/filter_cost.hpp"
+#include "worker/filter_names.hpp"
 #include "worker/filter_safety.hpp"
 
 namespace plank::worker {
@@ -52,6 +54,7 @@ Node* only_expression(const char* text)
 bool prepare_raw(Node* node, Context* context)
 {
 	if (!node) return false;
+	hide_names(node, context->source->role);
 	const auto refuse = [&](const char* what, int location) {
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("a filter must not use %s", what),
 		                errposition(position_of(*context, location))));
@@ -212,9 +215,8 @@ Node* parse_condition(const FilterSource& source)
 {
 	Node* const raw = only_expression(source.text);
 	Context context = {&source, nullptr, NIL};
-	(void)prepare_raw(raw, &context);
-
 	const int path = push_search_path(source.role);
+	(void)prepare_raw(raw, &context);
 	ParseState* const state = make_parsestate(nullptr);
 	state->p_sourcetext = source.text;
 	state->p_ref_hook_state = &context;
@@ -230,7 +232,7 @@ Node* parse_condition(const FilterSource& source)
 	check_condition(condition, source.text);
 	pg::pop_search_path(path);
 
-	Node* const folded = reinterpret_cast<Node*>(expression_planner(reinterpret_cast<Expr*>(condition)));
+	Node* const folded = fold_condition(condition, source.text);
 	Size size = 0;
 	(void)add_constant_size(folded, &size);
 	if (size > source.most_constants)

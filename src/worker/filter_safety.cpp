@@ -5,8 +5,9 @@
 
 #include <cctype>
 #include <cstring>
-#include <iterator>
+#include <initializer_list>
 
+#include "pg/compat.hpp"
 #include "pg/value_text.hpp"
 
 namespace plank::worker {
@@ -18,6 +19,22 @@ bool is_official(Oid class_id, Oid object, Oid schema)
 	if (schema == PG_CATALOG_NAMESPACE && object < FirstNormalObjectId) return true;
 	return OidIsValid(getExtensionOfObject(class_id, object));
 }
+
+// Whether it is given XML, or makes it: libxml2 can be kept busy for ever, and does not look whether it has been
+// cancelled. The functions of the extension xml2 take theirs as text.
+bool is_of_xml(Oid function, const FormData_pg_proc& form)
+{
+	const auto is_xml = [](Oid type) { return type == XMLOID || type == XMLARRAYOID; };
+	if (is_xml(form.prorettype)) return true;
+	for (int i = 0; i < form.pronargs; ++i)
+		if (is_xml(form.proargtypes.values[i])) return true;
+	if (function < FirstNormalObjectId) return false;
+	const Oid xml2 = get_extension_oid("xml2", true);
+	return OidIsValid(xml2) && getExtensionOfObject(ProcedureRelationId, function) == xml2;
+}
+
+// PostgreSQL has them immutable, but they look at a relation, whoever may, and wait for its lock.
+bool reads_catalog(Oid function) { return function == F_SATISFIES_HASH_PARTITION || function == F_PG_PARTITION_ROOT; }
 
 // Null when the function is fine, else what is wrong with it.
 const char* fault_of_function(Oid function)
@@ -35,8 +52,18 @@ const char* fault_of_function(Oid function)
 		fault = "has settings of its own";
 	else if (!is_official(ProcedureRelationId, function, form->pronamespace))
 		fault = "belongs neither to PostgreSQL nor to an extension";
+	else if (is_of_xml(function, *form))
+		fault = "is about XML";
+	else if (reads_catalog(function))
+		fault = "looks at tables";
 	ReleaseSysCache(tuple);
 	return fault;
+}
+
+// As large as it is told, without looking up in between.
+bool builds_array(Oid function)
+{
+	return function == F_ARRAY_FILL_ANYELEMENT__INT4 || function == F_ARRAY_FILL_ANYELEMENT__INT4__INT4;
 }
 
 // The condition that is being checked, for positions in it.
@@ -141,6 +168,8 @@ bool check_node(Node* node, void* context)
 		case T_FuncExpr:
 			if (reinterpret_cast<FuncExpr*>(node)->funcretset)
 				refuse("functions that return sets", reinterpret_cast<FuncExpr*>(node)->location);
+			if (builds_array(reinterpret_cast<FuncExpr*>(node)->funcid))
+				refuse("array_fill", reinterpret_cast<FuncExpr*>(node)->location);
 			refuse_bad_type(exprType(node));
 			break;
 		case T_CoerceToDomain:
@@ -221,38 +250,6 @@ bool has_trusted_constraints(Oid domain)
 	return trusted;
 }
 
-// The functions that build as much as an argument says without looking up in between.
-constexpr struct {
-	Oid function;
-	int argument;
-} kSized[] = {
-    {F_RPAD_TEXT_INT4_TEXT, 1}, {F_RPAD_TEXT_INT4, 1}, {F_LPAD_TEXT_INT4_TEXT, 1}, {F_LPAD_TEXT_INT4, 1}, {F_REPEAT, 1},
-};
-constexpr int32 kLargestSize = 1000000;
-
-bool check_size(Node* node, void* context)
-{
-	if (!node) return false;
-	// The arguments first: once they are known to be small they may be folded.
-	if (pg::walk_expression(node, check_size, context)) return true;
-	if (!IsA(node, FuncExpr)) return false;
-	const auto* const call = reinterpret_cast<FuncExpr*>(node);
-	if (call->funcid == F_ARRAY_FILL_ANYELEMENT__INT4 || call->funcid == F_ARRAY_FILL_ANYELEMENT__INT4__INT4)
-		refuse("array_fill", call->location);
-	for (const auto& sized : kSized) {
-		if (call->funcid != sized.function) continue;
-		const Node* const size =
-		    eval_const_expressions(nullptr, static_cast<Node*>(copyObjectImpl(list_nth(call->args, sized.argument))));
-		if (!IsA(size, Const)) continue;
-		const auto* const number = reinterpret_cast<const Const*>(size);
-		if (!number->constisnull && DatumGetInt32(number->constvalue) > kLargestSize)
-			ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			                errmsg("a filter must not build text longer than %d characters", kLargestSize),
-			                errposition(position_of(call->location))));
-	}
-	return false;
-}
-
 // Whether the type is, or holds, one for which `is` is true. It is asked of a domain and of the type behind it, and told
 // whether that stands inside another type.
 bool holds(Oid declared, bool (*is)(Oid type, bool inside), bool inside = false)
@@ -282,9 +279,23 @@ bool is_time(Oid type, bool)
 	return type == DATEOID || type == TIMEOID || type == TIMETZOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
 }
 
+// Of text search: what the role may use may be named.
+bool is_name_of_configuration(Oid type) { return type == REGCONFIGOID || type == REGDICTIONARYOID; }
+
+// One that the role may not use is one that is not there.
+void refuse_hidden_schema(const char* name)
+{
+	const List* const names = strchr(name, '.') ? stringToQualifiedNameList(name) : NIL;
+	if (list_length(names) < 2) return;
+	const char* const schema = strVal(list_nth(names, list_length(names) - 2));
+	const Oid oid = get_namespace_oid(schema, true);
+	if (OidIsValid(oid) && object_aclcheck(NamespaceRelationId, oid, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA), errmsg("schema \"%s\" does not exist", schema)));
+}
+
 bool tells_names(Oid type, bool)
 {
-	return type == ACLITEMOID || (pg::prints_as_name(type) && type != REGCONFIGOID && type != REGDICTIONARYOID);
+	return type == ACLITEMOID || (pg::prints_as_name(type) && !is_name_of_configuration(type));
 }
 
 bool is_a_number(const char* text)
@@ -398,7 +409,6 @@ void check_condition(Node* condition, const char* text)
 {
 	source = text;
 	(void)check_node(condition, nullptr);
-	(void)check_size(condition, nullptr);
 	source = "";
 }
 
@@ -415,6 +425,7 @@ void check_literal(const char* text, Oid type)
 	if (get_typtype(type) == TYPTYPE_DOMAIN && !has_trusted_constraints(type)) refuse("this domain", -1);
 	if (holds(type, is_time) && speaks_of_now(text)) refuse("a time that is not fixed", -1);
 	if (holds(type, tells_names) && !is_a_number(text)) refuse("names of objects; write its OID", -1);
+	if (is_name_of_configuration(type)) refuse_hidden_schema(text);
 }
 
 }  // namespace plank::worker

@@ -7,8 +7,8 @@
 namespace plank::worker {
 
 // Refuses (0A000) every node, function, operator and type that a filter must not use, subscripting, folding and
-// evaluation included, and (53400) calls that would build more than the timer can stop. `condition` has been transformed
-// but not folded: nothing of it has run. `text`: what it was parsed from.
+// evaluation included. `condition` has been transformed but not folded: nothing of it has run. `text`: what it was parsed
+// from.
 void check_condition(Node* condition, const char* text);
 
 // The part of check_condition that can change under a condition that was fine: domains get new CHECKs.

@@ -6,6 +6,7 @@
 
 #include "pg/encoding.hpp"
 #include "pg/guard.hpp"
+#include "worker/filter_cost.hpp"
 #include "worker/filter_safety.hpp"
 
 namespace plank::worker {
@@ -107,7 +108,9 @@ void FilterTable::compile_state(SharedCondition& shared)
 	else
 		check_domains(reinterpret_cast<Node*>(shared.rest));
 	const MemoryContext caller = MemoryContextSwitchTo(shared.state_memory);
-	shared.state = ExecInitQual(shared.rest, nullptr);
+	ExprState* const state = ExecInitQual(shared.rest, nullptr);
+	if (!shared.of_policy) guard_costs(state);
+	shared.state = state;
 	MemoryContextSwitchTo(caller);
 }
 

@@ -37,13 +37,13 @@ void cancel()
 	QueryCancelPending = true;
 }
 
-// It was cancelled and goes on.
+// It was cancelled and goes on. A condition cannot catch that: it is in a function that does not look, and will return.
 void insist(const FilterCharge& charge)
 {
 	++state.ignored;
 	if (state.ignored % state.most == 0) cancel();
-	if (state.ignored < state.most * kPatience || ending[0]) return;
-	strlcpy(ending, charge.table ? charge.table : "a table", sizeof ending);
+	if (!charge.table || state.ignored < state.most * kPatience || ending[0]) return;
+	strlcpy(ending, charge.table, sizeof ending);
 	InterruptPending = true;
 	ProcDiePending = true;
 }
@@ -115,10 +115,11 @@ void run(FilterCharge* charge) noexcept
 	state.charge = charge;
 }
 
-void run_for_all() noexcept
+void run_for_all(const char* policies_of) noexcept
 {
 	static FilterCharge charge;
 	charge.ticks = 0;
+	charge.table = policies_of;
 	run(&charge);
 }
 

@@ -19,7 +19,7 @@ struct FilterCharge {
 	volatile sig_atomic_t ticks = 0;
 	// Milliseconds that one evaluation may take, when it is not FilterLimits::evaluation_ms; a turn may then have as much.
 	int own_limit = 0;
-	const char* table = nullptr;  // whose policy it is
+	const char* table = nullptr;  // whose policy it is; null: a condition
 };
 
 struct FilterLimits {
@@ -39,8 +39,9 @@ void start(const FilterLimits& limits, MemoryContext scratch);
 void stop() noexcept;
 // From now on this filter runs; null: none does.
 void run(FilterCharge* charge) noexcept;
-// From now on work runs that is bounded in time and memory and belongs to no filter.
-void run_for_all() noexcept;
+// From now on work runs that is bounded in time and memory and belongs to no filter. `policies_of`: the table whose
+// policies' functions it may call; it must stay until something else runs.
+void run_for_all(const char* policies_of = nullptr) noexcept;
 void begin_turn() noexcept;
 // Whether what has just come to its end has used up its time: functions that never look for interrupts do.
 bool has_overrun() noexcept;

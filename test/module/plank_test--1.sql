@@ -6,6 +6,10 @@ CREATE FUNCTION plank_test.value_json(anyelement) RETURNS pg_catalog.text
 CREATE FUNCTION plank_test.value_bytes(anyelement) RETURNS pg_catalog.bytea
 	LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'plank_test_value_json';
 
+-- Keeps the process busy for some milliseconds and looks for no interrupts meanwhile, as some of PostgreSQL's own do.
+CREATE FUNCTION plank_test.busy(pg_catalog.int4) RETURNS pg_catalog.int4
+	LANGUAGE c IMMUTABLE STRICT AS 'MODULE_PATHNAME', 'plank_test_busy';
+
 -- What Plank says of the numbers in values of this type: none, scalar or nested.
 CREATE FUNCTION plank_test.numbers(anyelement) RETURNS pg_catalog.text
 	LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'plank_test_numbers';

@@ -11,6 +11,7 @@ extern "C" {
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 }
 
 #include "backend/json_output.hpp"
@@ -27,9 +28,11 @@ using plank::backend::ValueOutput;
 extern "C" {
 PG_MODULE_MAGIC;
 PGDLLEXPORT Datum plank_test_value_json(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_test_busy(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_numbers(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_benchmark(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(plank_test_value_json);
+PG_FUNCTION_INFO_V1(plank_test_busy);
 PG_FUNCTION_INFO_V1(plank_test_numbers);
 PG_FUNCTION_INFO_V1(plank_test_benchmark);
 }
@@ -152,6 +155,13 @@ Datum plank_test_value_json(PG_FUNCTION_ARGS)
 			return PointerGetDatum(cstring_to_text_with_len(out.data, out.len));
 		});
 	});
+}
+
+Datum plank_test_busy(PG_FUNCTION_ARGS)
+{
+	const TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PG_GETARG_INT32(0));
+	while (GetCurrentTimestamp() < end) {}
+	PG_RETURN_INT32(PG_GETARG_INT32(0));
 }
 
 Datum plank_test_numbers(PG_FUNCTION_ARGS)
