@@ -1,6 +1,8 @@
 // Parses and prints filters of tracked tables. Runs in ordinary sessions.
 #include "backend/filter.hpp"
 
+#include "pg/compat.hpp"
+
 namespace plank::backend {
 
 namespace {
@@ -80,9 +82,15 @@ Node* parse_filter(Relation relation, const char* text)
 	assign_expr_collations(state, filter);
 
 	ListCell* cell;
-	foreach (cell, pull_var_clause(filter, 0))
-		if (lfirst_node(Var, cell)->varattno < 0)
+	foreach (cell, pull_var_clause(filter, 0)) {
+		const AttrNumber column = lfirst_node(Var, cell)->varattno;
+		if (column < 0)
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("filter must not use system columns")));
+		if (column > 0 && pg::is_virtual(*TupleDescAttr(RelationGetDescr(relation), column - 1)))
+			ereport(ERROR,
+			        (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("filter must not use virtual generated columns"),
+			         errhint("Write the expression that the column is generated from.")));
+	}
 	if (contain_mutable_functions(filter))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION), errmsg("functions in a filter must be immutable"),
 		                errdetail("A row must pass or fail by its own values, at any time and for everybody.")));

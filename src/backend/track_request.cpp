@@ -55,6 +55,11 @@ Bitmapset* read_columns(ArrayType* array, Relation relation)
 		if (column < 0)
 			ereport(ERROR,
 			        (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("system column \"%s\" cannot be sent", name)));
+		if (pg::is_virtual(*TupleDescAttr(RelationGetDescr(relation), column - 1)))
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			                errmsg("virtual generated column \"%s\" cannot be sent", name),
+			                errdetail("It is computed when it is read, and is in no row that changes."),
+			                errhint("Make it STORED, or compute it where it is shown.")));
 		if (bms_is_member(column, columns))
 			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_COLUMN), errmsg("column \"%s\" is named twice", name)));
 		columns = bms_add_member(columns, column);
@@ -148,6 +153,17 @@ TrackRequest* read_request(const TrackArguments& arguments, Relation relation)
 	want(enter, events[kInsert] && request->filter);
 	want(leave, events[kDelete] && request->filter);
 	return request;
+}
+
+void notice_virtual_columns(Relation relation)
+{
+	const TupleDesc row = RelationGetDescr(relation);
+	for (int i = 0; i < row->natts; ++i) {
+		const FormData_pg_attribute& column = *TupleDescAttr(row, i);
+		if (column.attisdropped || !pg::is_virtual(column)) continue;
+		ereport(NOTICE, (errmsg("virtual generated column \"%s\" is not sent", NameStr(column.attname)),
+		                 errdetail("It is computed when it is read, and is in no row that changes.")));
+	}
 }
 
 // The executor judges the filter: which of an update's three triggers fires says what the update is to those who see

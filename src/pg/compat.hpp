@@ -16,6 +16,7 @@ extern "C" {
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
@@ -77,6 +78,28 @@ inline void ExecutorRun(QueryDesc* query, ScanDirection direction, uint64 count)
 #endif
 
 namespace plank::pg {
+
+// Computed when a row is read, so in no row that a trigger is given.
+#if PG_VERSION_NUM >= 180000
+inline bool is_virtual(const FormData_pg_attribute& column)
+{
+	return column.attgenerated == ATTRIBUTE_GENERATED_VIRTUAL;
+}
+#else
+inline bool is_virtual(const FormData_pg_attribute&) { return false; }
+#endif
+
+// It ends the process, not the transaction, so neither the configuration nor a function that a policy calls may set it
+// in ours. Call it once the process is connected. May ereport.
+#if PG_VERSION_NUM >= 170000
+inline void forbid_transaction_timeout()
+{
+	SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	find_option("transaction_timeout", false, false, ERROR)->context = PGC_SUSET;
+}
+#else
+inline void forbid_transaction_timeout() {}
+#endif
 
 // A search path for what follows, until it is popped or the transaction fails: pg_catalog, then these. May ereport.
 #if PG_VERSION_NUM >= 170000

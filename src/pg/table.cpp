@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "pg/compat.hpp"
 #include "pg/encoding.hpp"
 #include "pg/guard.hpp"
 #include "pg/value_text.hpp"
@@ -144,7 +145,7 @@ PlainTable* describe(Relation relation, const char* columns)
 	table->column = static_cast<PlainColumn*>(palloc0(sizeof(PlainColumn) * static_cast<Size>(row->natts + 1)));
 	for (int i = 0; i < row->natts; ++i) {
 		const Form_pg_attribute attribute = TupleDescAttr(row, i);
-		if (attribute->attisdropped) continue;
+		if (attribute->attisdropped || is_virtual(*attribute)) continue;
 		int key_place = -1;
 		for (int k = 0; k < table->keys; ++k)
 			if (key_attributes[k] == attribute->attnum) key_place = k;

@@ -1,6 +1,7 @@
 // Where a process that reads snapshots begins and ends. It is asked for by a worker and serves that one alone.
 #include "snapshot/server.hpp"
 
+#include "pg/compat.hpp"
 #include "pg/execution.hpp"
 #include "pg/guard.hpp"
 #include "pg/process.hpp"
@@ -51,6 +52,7 @@ void serve(Datum argument)
 		pgstat_report_appname("plank");
 		for (const auto& [name, value] : kPinned)
 			SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+		pg::forbid_transaction_timeout();
 		// The database's own is kept, for what policies call.
 		SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
 		prepare_guises();

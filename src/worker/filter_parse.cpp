@@ -166,7 +166,9 @@ Node* check_column(ParseState* state, ColumnRef* reference)
 		refuse_column(context, reference, name);
 	if (!context.source->captured[number - 1])
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("column \"%s\" is not sent by the server", name),
-		                errhint("Add it to the columns that plank.track was given."),
+		                pg::is_virtual(*TupleDescAttr(RelationGetDescr(relation), number - 1))
+		                    ? errhint("Write the expression that the column is generated from.")
+		                    : errhint("Add it to the columns that plank.track was given."),
 		                errposition(position_of(context, reference->location))));
 	const Oid type = TupleDescAttr(RelationGetDescr(relation), number - 1)->atttypid;
 	if (!is_safe_to_read(type))

@@ -85,6 +85,7 @@ void serve(int number)
 		pgstat_report_appname("plank");
 		for (const auto& [name, value] : kPinned)
 			SetConfigOption(name, value, PGC_SUSET, PGC_S_OVERRIDE);
+		pg::forbid_transaction_timeout();
 		// The database's own is kept, for what policies call.
 		SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION);
 		MemoryContextSwitchTo(pg::turn_memory());

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "pg/compat.hpp"
 #include "pg/row_security.hpp"
 
 namespace plank::worker {
@@ -121,6 +122,13 @@ struct Uses {
 	pg_unreachable();
 }
 
+[[noreturn]] void refuse_column(const FormData_pg_attribute& column)
+{
+	if (pg::is_virtual(column))
+		refuse("a virtual generated column", "Write the policy with the columns that it is generated from.");
+	refuse("a column that is not tracked", "Add it to the columns that plank.track was given.");
+}
+
 void use_column(Uses* uses, int number)
 {
 	if (number < 0) refuse("a system column", "Changes carry the table's own columns: write the policy with these.");
@@ -128,8 +136,7 @@ void use_column(Uses* uses, int number)
 	const int last = number == 0 ? columns->natts : number;
 	for (int i = number == 0 ? 1 : number; i <= last; ++i) {
 		if (TupleDescAttr(columns, i - 1)->attisdropped) continue;
-		if (!uses->source->captured[i - 1])
-			refuse("a column that is not tracked", "Add it to the columns that plank.track was given.");
+		if (!uses->source->captured[i - 1]) refuse_column(*TupleDescAttr(columns, i - 1));
 		uses->tree->columns = bms_add_member(uses->tree->columns, i);
 	}
 }
