@@ -169,6 +169,7 @@ bool track(const TrackArguments& arguments)
 	check_trackable(id);
 	request = read_request(arguments, relation);
 	check_neighbours(id, *request);
+	if (!arguments.columns) notice_virtual_columns(relation);
 	table_close(relation, NoLock);
 	with_safe_names([&] {
 		ListCell* cell;

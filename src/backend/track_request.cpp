@@ -167,6 +167,17 @@ TrackRequest* read_request(const TrackArguments& arguments, Relation relation)
 	return request;
 }
 
+void notice_virtual_columns(Relation relation)
+{
+	const TupleDesc row = RelationGetDescr(relation);
+	for (int i = 0; i < row->natts; ++i) {
+		const FormData_pg_attribute& column = *TupleDescAttr(row, i);
+		if (column.attisdropped || !pg::is_virtual(column)) continue;
+		ereport(NOTICE, (errmsg("virtual generated column \"%s\" is not sent", NameStr(column.attname)),
+		                 errdetail("It is computed when it is read, and is in no row that changes.")));
+	}
+}
+
 // The executor judges the filter: which of an update's three triggers fires says what the update is to those who see
 // only rows that pass.
 const char* when_condition(const TrackRequest& request, core::CaptureMode mode, Oid relation)

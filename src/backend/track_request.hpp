@@ -32,6 +32,9 @@ void check_owner(Oid relation);
 // search_path.
 TrackRequest* read_request(const TrackArguments& arguments, Relation relation);
 
+// Says which columns `all columns` leaves out.
+void notice_virtual_columns(Relation relation);
+
 // The WHEN condition of one of the request's triggers as SQL, printed for the current search_path; null without filter.
 const char* when_condition(const TrackRequest& request, core::CaptureMode mode, Oid relation);
 

@@ -47,6 +47,9 @@ core::Found WalReplay::find(std::string_view text, const core::TransactionLog& l
 		case pg::Judgement::good:
 			// One that was told before any commit record was read has nothing to be proven by.
 			if (position->time == 0 && position->xid == 0) return lost(kNotFound);
+			// Replay is ahead of the reading: what is live would begin before the position.
+			if (hub_ && position->end > hub_->place())
+				return {Kind::later, 0, "the worker has not come to the position"};
 			return {Kind::replay, 0, ""};
 		case pg::Judgement::ahead:
 			return {Kind::later, 0, "this standby has not come to the position"};
