@@ -25,12 +25,14 @@ work_folder() {
 leave_work_folder() {
 	local status=$?
 	trap - EXIT
+	# timeout(1) sends its signal twice, and who reads the output may be gone: neither may end this half-way.
+	trap '' TERM INT HUP PIPE
 	if [ "$status" != 0 ] && [ "$status" != 77 ]; then
 		rm -rf "build/test/$suite"
 		mkdir -p "build/test/$suite"
 		(cd "$work" && find . \( -name '*.log' -o -name '*.diffs' -o -name 'regress_log_*' -o -path '*/results/*' \) -type f \
 			-exec cp --parents -t "$top/build/test/$suite" {} +) 2>/dev/null || true
-		say "Logs are in build/test/$suite"
+		say "Logs are in build/test/$suite" || true
 	fi
 	remove_server_folder "$work"
 	exit "$status"
@@ -71,7 +73,8 @@ finish() {
 # the closing lines of node's runner, or GoogleTest's; a program that prints none counts as one test.
 run_and_count() {
 	local log status=0 passed failed line
-	log=$(mktemp "${work:-/tmp}/output.XXXXXX")
+	log=${work:-$top/build/test}/$suite.output
+	mkdir -p "${log%/*}"
 	"$@" 2>&1 | tee "$log" | sed -uE '/^ *(---|\.\.\.|duration_ms: .*|# Subtest: .*)$/d' || status=${PIPESTATUS[0]}
 	line=$(grep -oE '[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1 || true)
 	if [ -n "$line" ]; then
