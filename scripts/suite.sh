@@ -22,11 +22,16 @@ work_folder() {
 	trap leave_work_folder EXIT
 	trap 'exit 143' TERM INT HUP
 }
+# The same for a suite without servers, whose programs leave their temporary files in it.
+scratch_folder() {
+	work_folder
+	servers=no
+	export TMPDIR=$work
+}
 leave_work_folder() {
 	local status=$?
 	trap - EXIT
-	# timeout(1) sends its signal twice, and who reads the output may be gone: neither may end this half-way.
-	trap '' TERM INT HUP PIPE
+	trap '' INT TERM HUP PIPE  # as remove_server_folder
 	if [ "$status" != 0 ] && [ "$status" != 77 ]; then
 		rm -rf "build/test/$suite"
 		mkdir -p "build/test/$suite"
@@ -54,7 +59,7 @@ crashed_logs() {
 # finish PASSED FAILED: adds the server logs' check when the suite had servers, prints the count, exits.
 finish() {
 	local passed=$1 failed=$2 logs
-	if [ -n "${work:-}" ]; then
+	if [ -n "${work:-}" ] && [ "${servers:-yes}" = yes ]; then
 		logs=$(crashed_logs "$work")
 		if [ -n "$logs" ]; then
 			failed=$((failed + 1))
