@@ -43,6 +43,8 @@ free_port() {
 remove_server_folder() {
 	local pid_file pid
 	[ -d "$1" ] || return 0
+	# timeout(1) sends its signal twice, and whoever reads the output may be gone: nothing ends this half-way.
+	trap '' INT TERM HUP PIPE
 	while IFS= read -r pid_file; do
 		pid=$(head -n 1 "$pid_file" 2>/dev/null) || continue
 		kill -INT "$pid" 2>/dev/null || continue
@@ -50,7 +52,8 @@ remove_server_folder() {
 		kill -QUIT "$pid" 2>/dev/null || true
 		for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
 	done < <(find "$1" -name postmaster.pid 2>/dev/null)
-	rm -rf "$1"
+	# What was stopped with it may still be writing there.
+	for _ in $(seq 100); do rm -rf "$1" 2>/dev/null && break; sleep 0.1; done
 }
 
 # The PostgreSQL to build with and to test: the one of PG_CONFIG, of PG_VERSION (17, or longer as 17.2), or the first of

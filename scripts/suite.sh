@@ -22,15 +22,22 @@ work_folder() {
 	trap leave_work_folder EXIT
 	trap 'exit 143' TERM INT HUP
 }
+# The same for a suite without servers, whose programs leave their temporary files in it.
+scratch_folder() {
+	work_folder
+	servers=no
+	export TMPDIR=$work
+}
 leave_work_folder() {
 	local status=$?
 	trap - EXIT
+	trap '' INT TERM HUP PIPE  # as remove_server_folder
 	if [ "$status" != 0 ] && [ "$status" != 77 ]; then
 		rm -rf "build/test/$suite"
 		mkdir -p "build/test/$suite"
 		(cd "$work" && find . \( -name '*.log' -o -name '*.diffs' -o -name 'regress_log_*' -o -path '*/results/*' \) -type f \
 			-exec cp --parents -t "$top/build/test/$suite" {} +) 2>/dev/null || true
-		say "Logs are in build/test/$suite"
+		say "Logs are in build/test/$suite" || true
 	fi
 	remove_server_folder "$work"
 	exit "$status"
@@ -52,7 +59,7 @@ crashed_logs() {
 # finish PASSED FAILED: adds the server logs' check when the suite had servers, prints the count, exits.
 finish() {
 	local passed=$1 failed=$2 logs
-	if [ -n "${work:-}" ]; then
+	if [ -n "${work:-}" ] && [ "${servers:-yes}" = yes ]; then
 		logs=$(crashed_logs "$work")
 		if [ -n "$logs" ]; then
 			failed=$((failed + 1))
@@ -71,7 +78,8 @@ finish() {
 # the closing lines of node's runner, or GoogleTest's; a program that prints none counts as one test.
 run_and_count() {
 	local log status=0 passed failed line
-	log=$(mktemp "${work:-/tmp}/output.XXXXXX")
+	log=${work:-$top/build/test}/$suite.output
+	mkdir -p "${log%/*}"
 	"$@" 2>&1 | tee "$log" | sed -uE '/^ *(---|\.\.\.|duration_ms: .*|# Subtest: .*)$/d' || status=${PIPESTATUS[0]}
 	line=$(grep -oE '[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1 || true)
 	if [ -n "$line" ]; then

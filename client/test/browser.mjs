@@ -15,6 +15,7 @@ export async function launch(options = {}) {
 		executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
 		headless: true,
 		timeout: PATIENCE,
+		env: { ...process.env, HOME: profile },
 		args: [
 			'--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
 			'--disable-component-update', '--disable-sync',
