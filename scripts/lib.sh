@@ -48,7 +48,7 @@ remove_server_folder() {
 	while IFS= read -r pid_file; do
 		pid=$(head -n 1 "$pid_file" 2>/dev/null) || continue
 		kill -INT "$pid" 2>/dev/null || continue
-		for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+		for _ in $(seq 600); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
 		kill -QUIT "$pid" 2>/dev/null || true
 		for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
 	done < <(find "$1" -name postmaster.pid 2>/dev/null)

@@ -6,6 +6,7 @@ only TCP port is Plank's.
 
 import os
 import pwd
+import random
 import resource
 import shutil
 import socket
@@ -38,7 +39,7 @@ SECRET = "the-secret-of-the-benchmarks-tokens"
 # Foreign WAL for seconds must stay, or nobody could resume.
 WAL_SETTINGS = "wal_keep_size = 4GB\n"
 
-PATIENCE = 60  # seconds until a program that does not end is ended
+PATIENCE = 180  # seconds until a program that does not end is ended, on however busy a machine
 
 
 class Failed(Exception):
@@ -53,9 +54,15 @@ def raise_descriptor_limit():
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the system gives to outgoing connections, of which a benchmark makes thousands."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Cluster:

@@ -45,7 +45,7 @@ class Promises:
 
     def standby(self):
         with Standby(self.cluster) as standby:
-            if standby.query(self.plank.database, "SELECT plank.wait_until_ready('30s')") != "t":
+            if standby.query(self.plank.database, "SELECT plank.wait_until_ready('180s')") != "t":
                 raise Failed("Plank did not become ready on the standby in 30 s")
             with Watch(self.program, standby.plank_port, "tracked", primary=self.cluster.conninfo(self.plank.database),
                        standby=standby.conninfo(self.plank.database)) as watch:
@@ -218,7 +218,7 @@ class Promises:
 
     def _replayed(self):
         """Bytes of WAL read again since the start. The counters appear some time after what they count."""
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             replayed, resumed = map(int, self.cluster.query(
                 self.plank.database, "SELECT wal_replayed, resumed_from_log + resumed_by_replay FROM plank.stat").split("|"))

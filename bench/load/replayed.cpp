@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kGap = 10'000'000;
 constexpr int64_t kBetweenQuestions = 50'000;
-constexpr int64_t kPatience = 10'000'000'000;
+constexpr int64_t kPatience = 180'000'000'000;
 
 class Connection {
  public:

@@ -181,7 +181,7 @@ class Watch {
 		if (client.fd < 0) fail("socket");
 		const int on = 1;
 		setsockopt(client.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-		const timeval patience{15, 0};
+		const timeval patience{180, 0};
 		setsockopt(client.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
 		const unsigned port = arguments_.count("--port", 0);
 		sockaddr_in address{};

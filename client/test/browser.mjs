@@ -27,7 +27,8 @@ export async function launch(options = {}) {
 		context,
 		async stop() {
 			await context.close();
-			rmSync(profile, { recursive: true, force: true });
+			// Its last processes may still be writing there.
+			rmSync(profile, { recursive: true, force: true, maxRetries: 50 });
 		},
 	};
 }

@@ -25,6 +25,7 @@ constexpr int kRoomToGrow = 65536;
 // Accepting works again when it did not fail for this long: one freed descriptor is no change of state.
 constexpr uint64_t kAcceptsAgainMs = 5000;
 constexpr int kClosingTurns = 10;
+constexpr uint64_t kLateMs = 500;  // a sweep that comes so much later than it is due
 
 // Every callback of libwebsockets about a client ends here; -1 closes it.
 int callback(lws* wsi, lws_callback_reasons reason, void*, void* in, size_t length) noexcept
@@ -310,9 +311,15 @@ void ServerCore::schedule_sweep() noexcept
 	if (sweep_every_ != 0 || sessions_ == 0) return;
 	int shortest = std::min({limits_.send_timeout_ms, limits_.handshake_timeout_ms, limits_.message_timeout_ms});
 	if (limits_.ping_interval_ms > 0) shortest = std::min(shortest, limits_.ping_interval_ms);
-	sweep_every_ = static_cast<unsigned>(std::clamp(shortest / 4, 20, 1000));
+	sweep_from_now_on(static_cast<unsigned>(std::clamp(shortest / 4, 20, 1000)));
+}
+
+void ServerCore::sweep_from_now_on(unsigned every) noexcept
+{
+	sweep_every_ = every;
+	sweep_due_ = now() + every;
 	uv_timer_start(
-	    &timer_, [](uv_timer_t* timer) { static_cast<ServerCore*>(timer->data)->sweep(); }, sweep_every_, sweep_every_);
+	    &timer_, [](uv_timer_t* timer) { static_cast<ServerCore*>(timer->data)->sweep(); }, every, every);
 }
 
 // A farewell lasts two seconds: worth looking oftener while there is one.
@@ -320,14 +327,18 @@ void ServerCore::hurry_deadlines() noexcept
 {
 	constexpr unsigned kHurry = 100;
 	if (uv_is_closing(reinterpret_cast<uv_handle_t*>(&timer_)) || (sweep_every_ != 0 && sweep_every_ <= kHurry)) return;
-	sweep_every_ = kHurry;
-	uv_timer_start(
-	    &timer_, [](uv_timer_t* timer) { static_cast<ServerCore*>(timer->data)->sweep(); }, kHurry, kHurry);
+	sweep_from_now_on(kHurry);
 }
 
 void ServerCore::sweep() noexcept
 {
 	const uint64_t at = now();
+	// When the process was kept from running, what clients have sent meanwhile is read only after this. One that is always
+	// late looks every other time.
+	const bool late = at > sweep_due_ + kLateMs && !stopping_;
+	sweep_due_ = at + sweep_every_;
+	was_late_ = late && !was_late_;
+	if (was_late_) return;
 	bool hurry = false;
 	for (Link<AllRing>* link = all_.next; link != &all_;) {
 		auto& session = static_cast<Session&>(*link);

@@ -84,6 +84,7 @@ class ServerCore final : public Server, private Listeners::Acceptor {
 	void cut(Session& session) noexcept;
 	void sweep() noexcept;
 	void schedule_sweep() noexcept;
+	void sweep_from_now_on(unsigned every) noexcept;
 
 	uv_loop_t* loop_;
 	Handler& handler_;
@@ -105,6 +106,8 @@ class ServerCore final : public Server, private Listeners::Acceptor {
 	uint64_t accepting_failed_at_ = 0;  // 0: it works
 	bool full_ = false;                 // the last new client met max_connections
 	unsigned sweep_every_ = 0;
+	uint64_t sweep_due_ = 0;
+	bool was_late_ = false;  // and the last sweep has looked at nobody
 	int open_handles_ = 0;
 	uv_idle_t idle_{};  // active while something is ready, so that the loop does not sleep
 	uv_check_t check_{};

@@ -4,9 +4,7 @@
 import assert from 'node:assert/strict';
 import { Cluster, until } from './cluster.mjs';
 import { hs256, secret, serverFile } from './jwt.mjs';
-
-/** How long a change of privileges may take to reach a live subscription: a second, and a busy machine's delay. */
-export const promptly = 5_000;
+import { patience } from './wire.mjs';
 
 export async function start(ddl, settings = {}) {
 	const keyFile = serverFile('jwt.key', secret);
@@ -75,7 +73,7 @@ class Guarded {
 			await until(async () => {
 				want = sorted(await this.select(claims, query));
 				return JSON.stringify(mirror.texts()) === JSON.stringify(want);
-			}, 'the mirror to equal its SELECT', 20_000).catch(() => assert.deepEqual(mirror.texts(), want, JSON.stringify(claims)));
+			}, 'the mirror to equal its SELECT').catch(() => assert.deepEqual(mirror.texts(), want, JSON.stringify(claims)));
 		};
 		return mirror;
 	}
@@ -137,7 +135,7 @@ class Mirror {
 }
 
 /** What comes until `stop` says so, in order. */
-export async function collect(client, stop, ms = promptly) {
+export async function collect(client, stop, ms = patience) {
 	const seen = [];
 	for (;;) {
 		seen.push(await client.next(undefined, ms));

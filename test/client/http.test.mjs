@@ -48,7 +48,7 @@ test('/health says 503 and why while the extension is missing, and connections g
 	const upgrade = await cluster.client(t, { database: 'other', marker: false }).catch((error) => error);
 	assert.equal(upgrade.status, 503);
 	await cluster.sql('CREATE EXTENSION plank', 'other');
-	assert.equal((await cluster.query(`SELECT plank.wait_until_ready('30s') AS ready`, [], 'other')).rows[0].ready, true);
+	assert.equal((await cluster.query(`SELECT plank.wait_until_ready('180s') AS ready`, [], 'other')).rows[0].ready, true);
 	assert.equal((await fetch(url)).status, 200);
 	await cluster.sql(`SELECT plank.expose('marker')`, 'other');
 });
@@ -67,7 +67,7 @@ test('the extension is dropped while somebody locks a table: subscribers hear of
 	await locker.query('COMMIT');
 	assert.equal((await client.next('unsubscribed')).code, '42P01');
 	await cluster.sql(`CREATE EXTENSION plank; SELECT plank.expose('marker')`, 'other');
-	assert.equal((await cluster.query(`SELECT plank.wait_until_ready('30s') AS ready`, [], 'other')).rows[0].ready, true);
+	assert.equal((await cluster.query(`SELECT plank.wait_until_ready('180s') AS ready`, [], 'other')).rows[0].ready, true);
 });
 
 test('/plank.js is the client and / the live page, with their types, policy and ETag', async () => {

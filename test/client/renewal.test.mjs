@@ -17,6 +17,10 @@ await cluster.sql(`
 	INSERT INTO item VALUES (1, 'a');
 	SELECT plank.track('item')`);
 
+// Seconds of a token that is renewed, which is at half of them. Of one with less than two left there is no renewal, so it has
+// many more, for however busy a machine.
+const life = 14;
+
 // A connection with all that it says, in order.
 function connected(t, token) {
 	const plank = connect(cluster.url('app', '/'), { token });
@@ -46,21 +50,19 @@ test('an async token function is asked before each token ends; the connection an
 	const { plank, told } = connected(t, async () => {
 		asked += 1;
 		await once(process, 'nothing', { signal: AbortSignal.timeout(20) }).catch(() => {});
-		return hs256({ role: 'team', sub: '7', exp: now() + 4, jti: String(asked) });
+		return hs256({ role: 'team', sub: '7', exp: now() + life, jti: String(asked) });
 	});
 	const live = rows(plank);
 	const resets = [];
 	const watch = plank.table('item').subscribe().on('reset', ({ reason }) => resets.push(reason));
 	await until(() => live.state === 'live', 'the rows');
 	await watch.ready;
-	for (const n of [1, 2, 3]) {
-		await until(() => told.authenticated.length === n, `renewal ${n}`);
-		const { role, expires_at: until_then } = told.authenticated.at(-1);
-		assert.equal(role, 'team');
-		assert.ok(Date.parse(until_then) > Date.now(), 'before the end');
+	for (const n of [1, 2]) {
+		await until(() => told.authenticated.length >= n, `renewal ${n}`);
 		await goesOn(live, `after renewal ${n}`);
 	}
-	assert.ok(asked >= 4);
+	assert.ok(told.authenticated.every(({ role, expires_at: then }, i, all) => role === 'team' && (i === 0 || then > all[i - 1].expires_at)), 'each lasts longer');
+	assert.ok(asked >= 3);
 	assert.deepEqual([told.welcomes, told.states.map(([state]) => state), told.errors, resets], [['team'], ['open'], [], []]);
 	const { rows: clients } = await cluster.query(`SELECT count(*)::int AS n FROM plank.clients WHERE session = $1`, [plank.welcome.session]);
 	assert.deepEqual(clients, [{ n: 1 }]);
@@ -71,7 +73,7 @@ test('a renewal that fails is told and tried again, and nothing is lost meanwhil
 	const { plank, told } = connected(t, async () => {
 		asked += 1;
 		if (asked === 2) throw new Error('the token service is down');
-		return hs256({ role: 'team', exp: now() + (asked === 1 ? 8 : 600) });
+		return hs256({ role: 'team', exp: now() + (asked === 1 ? life : 600) });
 	});
 	const live = rows(plank);
 	await until(() => live.state === 'live', 'the rows');
@@ -86,7 +88,7 @@ test('a renewal that fails is told and tried again, and nothing is lost meanwhil
 test('a token that has ended closes the connection, and a function is asked for another', async (t) => {
 	// So near its end, which the server gives thirty seconds' grace, that it is not worth a renewal.
 	let asked = 0;
-	const { plank, told } = connected(t, () => hs256({ role: 'team', exp: now() + ((asked += 1) === 1 ? -27 : 600) }));
+	const { plank, told } = connected(t, () => hs256({ role: 'team', exp: now() + ((asked += 1) === 1 ? -18 : 600) }));
 	const live = rows(plank);
 	await until(() => live.state === 'live', 'the rows');
 	await until(() => told.states.some(([state]) => state === 'reconnecting'), 'the end of the token');
@@ -99,7 +101,7 @@ test('a token that has ended closes the connection, and a function is asked for 
 });
 
 test('a token text that has ended closes for good, with the server\'s reason', async (t) => {
-	const { plank, told } = connected(t, hs256({ role: 'team', exp: now() - 27 }));
+	const { plank, told } = connected(t, hs256({ role: 'team', exp: now() - 18 }));
 	const live = rows(plank);
 	await until(() => live.state === 'live', 'the rows');
 	await until(() => plank.state === 'closed', 'the end');
@@ -127,7 +129,7 @@ test('a bad token is never open: a text closes, a function is asked again until 
 
 test('a bad token at a renewal: the reason is told, and the next good one brings everything back', async (t) => {
 	let asked = 0;
-	const { plank, told } = connected(t, () => ((asked += 1) === 2 ? hs256({ role: 'nobody' }) : hs256({ role: 'team', exp: now() + (asked === 1 ? 4 : 600) })));
+	const { plank, told } = connected(t, () => ((asked += 1) === 2 ? hs256({ role: 'nobody' }) : hs256({ role: 'team', exp: now() + (asked === 1 ? life : 600) })));
 	const live = rows(plank);
 	await until(() => live.state === 'live', 'the rows');
 	await until(() => told.states.some(([state]) => state === 'reconnecting'), 'the refusal');
@@ -139,7 +141,7 @@ test('a bad token at a renewal: the reason is told, and the next good one brings
 
 test('a renewal that makes somebody else of the client: subscriptions are made again, with a reset', async (t) => {
 	let asked = 0;
-	const { plank, told } = connected(t, () => ((asked += 1) === 1 ? hs256({ role: 'team', exp: now() + 4 }) : hs256({ role: 'other_team' })));
+	const { plank, told } = connected(t, () => ((asked += 1) === 1 ? hs256({ role: 'team', exp: now() + life }) : hs256({ role: 'other_team' })));
 	const live = rows(plank);
 	const resets = [];
 	const watch = plank.table('item').subscribe().on('reset', ({ reason }) => resets.push(reason));
@@ -155,7 +157,7 @@ test('a renewal that makes somebody else of the client: subscriptions are made a
 
 test('a renewed token whose role may not read the table ends the subscription with what the server says', async (t) => {
 	let asked = 0;
-	const { plank, told } = connected(t, () => ((asked += 1) === 1 ? hs256({ role: 'team', exp: now() + 4 }) : hs256({ role: 'web' })));
+	const { plank, told } = connected(t, () => ((asked += 1) === 1 ? hs256({ role: 'team', exp: now() + life }) : hs256({ role: 'web' })));
 	const errors = [];
 	const live = rows(plank).on('error', (error) => errors.push(error.code));
 	await until(() => live.state === 'live', 'the rows');

@@ -219,7 +219,10 @@ for (const guarded of all) {
 					`UPDATE busy SET v = v + 1 WHERE id BETWEEN ${id} AND ${id + 9}`, `DELETE FROM busy WHERE id = ${id}`,
 					`INSERT INTO busy VALUES (${id}, 'alice', ${n}) ON CONFLICT (id) DO UPDATE SET owner = 'bob', team = 3`,
 					`BEGIN; UPDATE busy SET owner = 'carol' WHERE id = ${id}; UPDATE busy SET owner = 'alice', team = (team + 1) % 4 WHERE id BETWEEN ${id} AND ${id + 3}; COMMIT`,
-				][commits % 4]).catch(({ code }) => assert.equal(code, '40P01'));
+				][commits % 4]).catch(({ code }) => {
+					assert.equal(code, '40P01');
+					return session.query('ROLLBACK');
+				});
 			}
 		});
 		const mirrors = [];

@@ -3,8 +3,8 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { until } from './cluster.mjs';
-import { changes, collect, promptly, rowsOf, start } from './guarded.mjs';
+import { until, withinASecond } from './cluster.mjs';
+import { changes, collect, rowsOf, start } from './guarded.mjs';
 
 const all = await start(`
 	CREATE ROLE member; CREATE ROLE lead; CREATE ROLE brief; CREATE ROLE boss;
@@ -76,13 +76,35 @@ for (const guarded of all) {
 		await sql('ALTER TABLE note OWNER TO postgres');
 	});
 
+	named('a policy, the role\'s attributes: within the second that the contract says', async (t) => {
+		await fresh();
+		const client = await guarded.as(t, alice);
+		await client.subscribed({ id: 'a', table: 'note' });
+		let shown = 'bob';
+		await withinASecond(t, async () => {
+			await sql(`ALTER POLICY own ON note USING (owner = '${shown}')`);
+			shown += '!';
+			const committed = Date.now();
+			await client.next('reset');
+			return Date.now() - committed;
+		});
+		await withinASecond(t, async () => {
+			const member = await guarded.as(t, { role: 'brief' });
+			await sql('ALTER ROLE brief BYPASSRLS');
+			const committed = Date.now();
+			assert.equal((await member.end()).code, 4001);
+			await sql('ALTER ROLE brief NOBYPASSRLS');
+			return Date.now() - committed;
+		});
+	});
+
 	named('without snapshot there is a reset and no rows; what others may see disturbs nobody', async (t) => {
 		await fresh('CREATE POLICY leads ON note TO lead USING (id < 3)');
 		const [plain, lead] = [await guarded.as(t, alice), await guarded.as(t, { role: 'lead', sub: 'alice' })];
 		await plain.subscribed({ id: 'a', table: 'note' });
 		await lead.subscribed({ id: 'a', table: 'note' });
 		await sql('ALTER POLICY leads ON note USING (true)');
-		assert.equal((await lead.next('reset', promptly)).id, 'a');
+		assert.equal((await lead.next('reset')).id, 'a');
 		await lead.silent();
 		await plain.silent();
 		await sql(`GRANT INSERT ON note TO member; ALTER POLICY own ON note USING (owner = uid()); CREATE POLICY w ON note FOR INSERT WITH CHECK (true)`);
@@ -101,7 +123,7 @@ for (const guarded of all) {
 			await sql(`UPDATE note SET word = word WHERE id < 3`);
 			const told = (await client.caughtUp()).filter(({ type }) => type === 'transaction').flatMap(({ changes: made }) => made.map(({ key }) => key.id));
 			return told.length > 0 && told.every((id) => id === 2);
-		}, 'the new function to decide', promptly);
+		}, 'the new function to decide');
 	});
 
 	named('REVOKE of the table ends the subscription as a missing table\'s; GRANT lets it be subscribed to again', async (t) => {
@@ -118,7 +140,7 @@ for (const guarded of all) {
 		await until(async () => {
 			client.send({ type: 'subscribe', id: 'c', table: 'note' });
 			return (await client.next()).type === 'subscribed';
-		}, 'the GRANT to be seen', promptly);
+		}, 'the GRANT to be seen');
 		await sql('REVOKE USAGE ON SCHEMA public FROM PUBLIC; REVOKE CREATE ON SCHEMA public FROM PUBLIC');
 		assert.equal((await collect(client, ({ type }) => type === 'unsubscribed')).at(-1).code, '42P01');
 		await sql('GRANT USAGE, CREATE ON SCHEMA public TO PUBLIC');
@@ -158,7 +180,7 @@ for (const guarded of all) {
 		await ended(client, '0A000');
 		assert.equal((await client.ask({ type: 'subscribe', id: 'b', table: 'note' }, 'error')).code, '0A000');
 		await sql('REVOKE SELECT (owner, word) ON note FROM member');
-		await until(async () => (await client.ask({ type: 'subscribe', id: 'b', table: 'note' }, 'error')).code === '42P01', 'the table to be hidden', promptly);
+		await until(async () => (await client.ask({ type: 'subscribe', id: 'b', table: 'note' }, 'error')).code === '42P01', 'the table to be hidden');
 	});
 
 	named('a policy that cannot be served ends its subscriptions, and none is begun', async (t) => {
@@ -175,7 +197,7 @@ for (const guarded of all) {
 					await collect(client, ({ type, id }) => type === 'unsubscribed' && id === 'b');
 				}
 				return answer.code === '0A000';
-			}, `${unfit} to be refused`, promptly);
+			}, `${unfit} to be refused`);
 			await sql(`ALTER POLICY own ON note TO member USING (owner = uid())`);
 		}
 		await sql(`SELECT plank.track('note', columns => '{word}')`);
@@ -186,7 +208,7 @@ for (const guarded of all) {
 		await until(async () => {
 			const answer = await (await guarded.as(t, alice)).ask({ type: 'subscribe', id: 'b', table: 'note', snapshot: true });
 			return answer.type === 'subscribed';
-		}, 'a policy on captured columns to be served', promptly);
+		}, 'a policy on captured columns to be served');
 		await other.subscribed({ id: 'a', table: 'note' });
 	});
 
@@ -204,7 +226,7 @@ for (const guarded of all) {
 			['brief', 'DROP OWNED BY brief; DROP ROLE brief', 'CREATE ROLE brief']]) {
 			const [client, other] = [await watch(t, { role }), await watch(t, alice)];
 			await sql(statement);
-			assert.equal((await client.end(promptly)).code, 4001, statement);
+			assert.equal((await client.end()).code, 4001, statement);
 			await sql(`UPDATE note SET word = word || '!'`);
 			await collect(other, ({ type }) => type === 'transaction');
 			await sql(undo);

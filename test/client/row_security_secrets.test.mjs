@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from './cluster.mjs';
-import { changes, collect, promptly, rowsOf, start } from './guarded.mjs';
+import { changes, collect, rowsOf, start } from './guarded.mjs';
 
 const all = await start(`
 	CREATE ROLE member; CREATE ROLE lead;
@@ -62,12 +62,12 @@ for (const guarded of all) {
 		await until(async () => {
 			seen.push(...await a.caughtUp());
 			return seen.filter(({ type }) => type === 'unsubscribed').length === 2;
-		}, 'both to end', promptly);
+		}, 'both to end');
 		for (const { code, message } of seen.filter(({ type }) => type === 'unsubscribed')) assert.deepEqual([code, /row security/.test(message)], ['22P02', true], message);
 		assert.deepEqual(seen.filter(({ type }) => type === 'transaction').flatMap(({ changes: made }) => made.map(({ ids }) => ids.join())), ['s']);
 		assert.equal((await changes(lead)).length, 1);
 		// The reason is where the operator looks, and so are those of the reading of rows.
-		await until(() => guarded.cluster.log().includes('sesame'), 'the log to have the reason', promptly);
+		await until(() => guarded.cluster.log().includes('sesame'), 'the log to have the reason');
 		const late = await guarded.as(t, alice, 'sesame');
 		await late.subscribed({ id: 'a', table: 'failing', snapshot: true });
 		const answer = await ended(late);

@@ -60,7 +60,11 @@ for (const [transport, cluster] of Object.entries(clusters)) {
 			for (; writing; commits += 1) {
 				const id = 1 + Math.floor(Math.random() * 25_000);
 				await session.query(['BEGIN; INSERT INTO item VALUES ($1, 1, 0) ON CONFLICT (id) DO UPDATE SET v = item.v + 1; UPDATE item SET owner = (owner + 1) % 7 WHERE id = $1 + 1; COMMIT',
-					'DELETE FROM item WHERE id = $1', 'UPDATE item SET v = v + 1, owner = (owner + $2) % 7 WHERE id BETWEEN $1 AND $1 + 5'][commits % 3].replaceAll('$1', id).replaceAll('$2', n));
+					'DELETE FROM item WHERE id = $1', 'UPDATE item SET v = v + 1, owner = (owner + $2) % 7 WHERE id BETWEEN $1 AND $1 + 5'][commits % 3].replaceAll('$1', id).replaceAll('$2', n))
+					.catch(({ code }) => {
+						assert.equal(code, '40P01');
+						return session.query('ROLLBACK');
+					});
 			}
 		});
 		const models = [];

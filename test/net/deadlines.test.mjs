@@ -70,10 +70,10 @@ describe('messages', () => {
 			}
 		}))
 	test('an idle client is not cut', () =>
-		withEcho(['--message-timeout=1500', '--handshake-timeout=1500', '--send-timeout=1500'], async (echo) => {
+		withEcho(['--message-timeout=3000', '--handshake-timeout=3000', '--send-timeout=3000'], async (echo) => {
 			const ws = await WS.open(echo.port)
 			await ws.roundTrip()
-			await sleep(3500)
+			await sleep(6500)
 			await ws.roundTrip()
 			ws.destroy()
 		}))
@@ -88,7 +88,7 @@ describe('pings', () => {
 			assert.ok(Date.now() - began >= 600, 'not before two intervals')
 		}))
 	test('a client that answers stays', () =>
-		withEcho(['--ping-interval=1000'], async (echo) => {
+		withEcho(['--ping-interval=2500'], async (echo) => {
 			const ws = await WS.open(echo.port)
 			for (let i = 0; i < 4; i++) {
 				const ping = await ws.next()
@@ -99,7 +99,7 @@ describe('pings', () => {
 			ws.destroy()
 		}))
 	test('a client that is gone without a word is noticed', () =>
-		withEcho(['--ping-interval=1000'], async (echo) => {
+		withEcho(['--ping-interval=2500'], async (echo) => {
 			const gone = await WS.open(echo.port)
 			gone.socket.pause()
 			const watcher = await WS.open(echo.port)
@@ -116,10 +116,44 @@ describe('pings', () => {
 		}))
 })
 
+describe('a server that is kept from running', () => {
+	const limit = 3000
+	async function stopped(echo, body) {
+		process.kill(echo.pid, 'SIGSTOP')
+		try {
+			await body()
+			await sleep(2 * limit + 1500)
+		} finally {
+			process.kill(echo.pid, 'SIGCONT')
+		}
+	}
+	test('reads what has come meanwhile before anybody is late', () =>
+		withEcho([`--handshake-timeout=${limit}`, `--message-timeout=${limit}`, `--ping-interval=${limit}`], async (echo) => {
+			const ws = await WS.open(echo.port)
+			const ping = await ws.next()
+			assert.equal(ping.opcode, OP.ping)
+			const head = await Raw.open(echo.port)
+			head.send('GET / HT')
+			const whole = frame(OP.text, 'in two pieces')
+			ws.send(frame(OP.text, 'first'), whole.subarray(0, 5))
+			assert.equal(await ws.text(), 'first')
+			await stopped(echo, () => {
+				head.send('TP/1.1\r\nHost: x\r\n\r\n')
+				ws.send(whole.subarray(5), frame(OP.pong, ping.payload))
+			})
+			assert.equal((await head.response()).status, 200)
+			let message = await ws.next()
+			while (message.opcode === OP.ping) message = await ws.next()
+			assert.equal(message.payload.toString(), 'in two pieces')
+			head.destroy()
+			ws.destroy()
+		}))
+})
+
 describe('slow readers', () => {
 	const flags = ['--send-buffer=1000000', '--send-timeout=2000', '--ping-interval=60000']
 	test('one that takes nothing is 4008, and others are not held up', () =>
-		withEcho(flags, async (echo) => {
+		withEcho([...flags, '--send-timeout=6000'], async (echo) => {
 			const slow = await WS.open(echo.port)
 			slow.socket.pause()
 			slow.send(frame(OP.text, 'push 200 100000'))

@@ -20,6 +20,18 @@ async function listen(...addresses) {
 	client.send(frame(OP.text, `listen ${addresses.join(' ')}`))
 	return client.text()
 }
+// Below the ports that the system gives to whoever asks for any.
+async function freePort() {
+	for (;;) {
+		const port = 10_000 + Math.floor(Math.random() * 22_000)
+		const probe = net.createServer().listen(port, '127.0.0.1')
+		if (await once(probe, 'listening').then(() => true, () => false)) {
+			probe.close()
+			await once(probe, 'close')
+			return port
+		}
+	}
+}
 const reachable = (host, port) => WS.open(port, { host }).then((ws) => { ws.destroy(); return true }, () => false)
 
 describe('addresses', () => {
@@ -28,11 +40,7 @@ describe('addresses', () => {
 		assert.equal(await reachable('::1', echo.port), true)
 	})
 	test('an address is taken away and another added; clients and the rest stay', async () => {
-		const second = net.createServer().listen(0, '127.0.0.1')
-		await once(second, 'listening')
-		const { port } = second.address()
-		second.close()
-		await once(second, 'close')
+		const port = await freePort()
 		assert.equal(await listen('localhost:0', `127.0.0.1:${port}`), `port ${echo.port}`)
 		assert.equal(await reachable('127.0.0.1', port), true)
 		assert.equal(await reachable('127.0.0.1', echo.port), true)

@@ -102,23 +102,20 @@ describe('connection rate', () => {
 		ws.destroy?.()
 		return ws.status ?? 101
 	}
-	const many = async (count, address) => {
-		const got = []
-		for (let i = 0; i < count; i += 1) got.push(await come(typeof address === 'string' ? address : address(i)))
-		return got
-	}
+	// One a second is let in meanwhile, however long each takes; of so many at once not all are.
+	const many = (count, address) => Promise.all(Array.from({ length: count }, (_, i) => come(address(i))))
 	test('ten seconds\' worth may come at once, then 429, and others still come', async () => {
-		const got = await many(14, '192.0.2.1')
-		assert.deepEqual(got.slice(0, 10), Array(10).fill(101))
+		assert.deepEqual(await many(10, () => '192.0.2.1'), Array(10).fill(101))
+		const got = await many(60, () => '192.0.2.1')
 		assert.ok(got.includes(429), `${got}`)
 		assert.equal(await come('192.0.2.2'), 101)
 	})
 	test('an IPv6 network of 64 bits counts as one', async () => {
-		assert.ok((await many(14, (i) => `2001:db8::${i}`)).includes(429))
+		assert.ok((await many(70, (i) => `2001:db8::${i + 1}`)).includes(429))
 		assert.equal(await come('2001:db8:0:1::1'), 101)
 	})
 	test('this machine itself is not counted', async () => {
-		assert.deepEqual(await many(15, '127.0.0.9'), Array(15).fill(101))
+		assert.deepEqual(await many(70, () => '127.0.0.9'), Array(70).fill(101))
 		for (let i = 0; i < 15; i += 1) (await WS.open(echo.port, { host: '::1' })).destroy()
 		const raw = await Raw.open(echo.port)
 		raw.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')

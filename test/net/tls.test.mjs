@@ -22,7 +22,7 @@ const [, sameKindKey] = certificate('three', 'ec', '-pkeyopt', 'ec_paramgen_curv
 const [otherCrt, otherKey] = certificate('two', 'rsa:2048')
 
 let echo
-before(async () => { echo = await startEcho(['--commands', `--cert=${crt}`, `--key=${key}`, `--handshake-timeout=${process.env.NET_SLOW ? 20000 : 1500}`]) })
+before(async () => { echo = await startEcho(['--commands', `--cert=${crt}`, `--key=${key}`, '--handshake-timeout=60000']) })
 after(async () => {
 	rmSync(folder, { recursive: true })
 	await echo.stop()
@@ -110,7 +110,7 @@ describe('bytes', () => {
 	})
 	test('a client that takes nothing is closed with 4008, and others are served meanwhile', async () => {
 		// Of its own: what is pushed goes to every client.
-		const own = await startEcho(['--commands', `--cert=${crt}`, `--key=${key}`, '--send-timeout=1000', '--send-buffer=100000'])
+		const own = await startEcho(['--commands', `--cert=${crt}`, `--key=${key}`, '--send-timeout=3000', '--send-buffer=100000'])
 		const [victim, other] = [await WS.open(own.port, { secure: {} }), await WS.open(own.port, { secure: {} })]
 		victim.socket.pause()
 		for (let round = 0; round < 20; round += 1) {
@@ -211,17 +211,16 @@ describe('who does not speak TLS', () => {
 		await ws.roundTrip()
 		ws.destroy()
 	})
-	test('a handshake must be complete in time', async () => {
-		const silent = await Raw.open(echo.port)
-		const half = await Raw.open(echo.port)
+	test('a handshake must be complete in time, and so must a head, which gets 408 within TLS', async () => {
+		const own = await startEcho([`--cert=${crt}`, `--key=${key}`, `--handshake-timeout=${process.env.NET_SLOW ? 20000 : 4000}`])
+		const silent = await Raw.open(own.port)
+		const half = await Raw.open(own.port)
 		half.send(Buffer.from([0x16, 3, 1, 0x02, 0x00, 1, 0, 1, 0xfc, 3, 3]))
-		await Promise.all([silent.end(), half.end()])
-	})
-	test('a head that stays unfinished gets 408 within TLS', async () => {
-		const raw = await Raw.open(echo.port, undefined, {})
+		const raw = await Raw.open(own.port, undefined, {})
 		raw.send('GET / HT')
 		assert.equal((await raw.response()).status, 408)
-		await raw.end()
+		await Promise.all([silent.end(), half.end(), raw.end()])
+		await own.stop()
 	})
 })
 

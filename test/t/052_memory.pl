@@ -53,10 +53,11 @@ my $most = 0;
 # be one who lags, if it were never waited for.
 close $tell;
 my $read = 0;
+my $session = $node->background_psql('postgres');
 for my $written (1 .. $rows / 1000)
 {
 	while ($written - $read > 16) { $read += sysread($progress, my $news, 64) || last }
-	$node->safe_psql('postgres', q{INSERT INTO load SELECT i, repeat('x', 1000) FROM generate_series(1, 1000) i});
+	$session->query_safe(q{INSERT INTO load SELECT i, repeat('x', 1000) FROM generate_series(1, 1000) i});
 	my $now = PlankCluster::memory_of($worker);
 	$most = $now if $now > $most;
 }
@@ -73,7 +74,6 @@ is($_->close_code, 4008, 'with 4008') for @deaf;
 # The writer's side (C10): beyond plank.notify_limit there is a marker in place of the changes, and no memory.
 my $client = $node->client;
 $client->subscribe('load', table => 'load');
-my $session = $node->background_psql('postgres');
 my $pid = $session->query('SELECT pg_backend_pid()');
 $session->query(q{INSERT INTO load SELECT i, 'warm' FROM generate_series(1, 1000) i});
 is(scalar @{ $client->transaction->{changes} }, 1000, 'a transaction within the limit arrives');

@@ -53,7 +53,7 @@ write_row() for 1 .. 3;
 is(resume(), '2 3 4', 'from memory: what was missed, once');
 
 # The worker ends.
-kill 'TERM', $node->worker_pid;
+$node->end_worker;
 $client->close_code;
 write_row() for 1 .. 3;
 is(resume(), '6 7 8', 'over a restart of the worker');
@@ -66,7 +66,9 @@ my $since = $position;
 $node->safe_psql('postgres', qq{DO \$\$ BEGIN FOR i IN $row .. $row + 3999 LOOP INSERT INTO items VALUES (i + 1, repeat('x', 1000)); COMMIT; END LOOP; END \$\$});
 $row += 4000;
 write_row() for 1 .. 10;
-$node->wait_for('the log to be trimmed', sub { $node->safe_psql('postgres', 'SELECT log_bytes + spill_bytes < 2000000 FROM plank.stat') eq 't' });
+$node->wait_for('all to be read and the log to be trimmed', sub {
+	$node->safe_psql('postgres', 'SELECT transactions > 4000 AND log_bytes + spill_bytes < 2000000 FROM plank.stat') eq 't'
+});
 is(resume($since), join(' ', $from .. $row - 1), 'from WAL: all of it, in order');
 $node->set('plank.history_size', undef);
 $node->wait_for('the count', sub { $node->safe_psql('postgres', 'SELECT resumed_by_replay FROM plank.stat') == 1 });

@@ -80,6 +80,9 @@ $position = $there->await('transaction')->{position};
 $primary->safe_psql('postgres', q{ALTER SYSTEM SET synchronous_standby_names = 'nobody'});
 $primary->reload;
 $primary->poll_query_until('postgres', q{SELECT current_setting('synchronous_standby_names') = 'nobody'});
+# It is the checkpointer who tells everybody to wait. It has been signalled by now, and looks before it does what is asked;
+# the first time it may have looked just before.
+$primary->safe_psql('postgres', 'CHECKPOINT') for 1 .. 2;
 my $waiting = $primary->background_psql('postgres', on_error_stop => 0);
 $waiting->query_until(qr/sent/, qq{\\echo sent\nINSERT INTO items VALUES (@{[++$row]}, 'hangs');\n});
 $primary->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'});
@@ -88,7 +91,7 @@ $primary->wait_for('the worker to hold it', sub { $primary->safe_psql('postgres'
 $there->sync;
 is(scalar(grep { $_->{type} eq 'transaction' } @{ $there->{messages} }), 0, 'a commit that no snapshot shows is not told, nor what comes after it');
 # Neither is it after a restart of the worker, which serves clients meanwhile.
-kill 'TERM', $primary->worker_pid;
+$primary->end_worker;
 $there->close_code;
 my $again = $primary->reconnect;
 is($again->subscribe('items', table => 'items', since => $position)->{resumed}, JSON::PP::true, 'clients are served while a commit hangs');

@@ -141,9 +141,11 @@ sub discard
 }
 
 # The code with which the server closed; 0 when the connection just broke. Undef when it is still open after the time.
+# What comes before is not decoded: Perl takes seconds for a megabyte.
 sub close_code
 {
 	my ($self, $seconds) = @_;
+	local $self->{raw} = 1;
 	my $end = time + ($seconds // $timeout);
 	while (!$self->{ended})
 	{

@@ -29,6 +29,7 @@ shared_preload_libraries = 'plank'
 plank.port = $node->{plank_port}
 plank.listen_addresses = '127.0.0.1'
 plank.anonymous_role = 'web'
+plank.ping_interval = '1h'    # clients answer when they are asked for messages
 restart_after_crash = on
 log_checkpoints = off
 CONF
