@@ -142,6 +142,16 @@ core::FilterFault FilterEvaluator::policy_fault(const core::FilterFault& fault, 
 	return told;
 }
 
+// An index is asked before row security is: its error may be about a row that the client may not see.
+core::FilterFault FilterEvaluator::index_fault(const core::FilterFault& fault)
+{
+	core::FilterFault told;
+	told.code = fault.code;
+	told.sqlstate = fault.sqlstate;
+	told.message = "the filter failed";
+	return told;
+}
+
 // Ends whoever sees the table through the policy.
 void FilterEvaluator::fail_policy(const FilterTable& table, Policy& policy, const core::FilterFault& fault,
                                   core::Verdicts& verdicts)
@@ -165,7 +175,7 @@ void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
 			});
 			return;
 		} catch (pg::Error& error) {
-			const bool unreadable = take_unreadable();
+			const bool unreadable = take_unreadable(error.sqlstate());
 			const core::FilterFault fault = recover(unit_, error, false);
 			if (is_foreign_cancel(fault)) continue;
 			std::vector<uint32_t> failed;
@@ -174,7 +184,7 @@ void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
 				if (unreadable)
 					note_unreadable(id, verdicts);
 				else
-					fail(id, fault, verdicts);
+					fail(id, filters_[id].policy ? index_fault(fault) : fault, verdicts);
 			}
 		}
 	}
@@ -203,7 +213,7 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 				}
 			});
 		} catch (pg::Error& error) {
-			const bool unreadable = take_unreadable();
+			const bool unreadable = take_unreadable(error.sqlstate());
 			Policy* const policy = std::exchange(execution_.running, nullptr);
 			const core::FilterFault fault = recover(unit_, error, false);
 			Filter& filter = filters_[candidates[at_]];
