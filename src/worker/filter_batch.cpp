@@ -159,6 +159,16 @@ core::FilterFault FilterEvaluator::policy_fault(const core::FilterFault& fault, 
 	return told;
 }
 
+// An index is asked before row security is: its error may be about a row that the client may not see.
+core::FilterFault FilterEvaluator::index_fault(const core::FilterFault& fault)
+{
+	core::FilterFault told;
+	told.code = fault.code;
+	told.sqlstate = fault.sqlstate;
+	told.message = "the filter failed";
+	return told;
+}
+
 // Ends whoever sees the table through the policy.
 void FilterEvaluator::fail_policy(const FilterTable& table, Policy& policy, const core::FilterFault& fault,
                                   core::Verdicts& verdicts)
@@ -184,7 +194,7 @@ void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
 			return;
 		} catch (pg::Error& error) {
 			const bool conflict = pg::is_recovery_conflict(error);
-			const bool unreadable = take_unreadable() || conflict;
+			const bool unreadable = take_unreadable(error.sqlstate()) || conflict;
 			const core::FilterFault fault = recover(unit_, error, false);
 			if (is_foreign_cancel(fault) || (conflict && ++conflicts <= kMostConflicts)) continue;
 			conflicts = 0;
@@ -194,7 +204,7 @@ void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
 				if (unreadable)
 					note_unreadable(id, verdicts);
 				else
-					fail(id, fault, verdicts);
+					fail(id, filters_[id].policy ? index_fault(fault) : fault, verdicts);
 			}
 		}
 	}
@@ -225,7 +235,7 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 			});
 		} catch (pg::Error& error) {
 			const bool conflict = pg::is_recovery_conflict(error);
-			const bool unreadable = take_unreadable() || conflict;
+			const bool unreadable = take_unreadable(error.sqlstate()) || conflict;
 			Policy* const policy = std::exchange(execution_.running, nullptr);
 			const core::FilterFault fault = recover(unit_, error, false);
 			Filter& filter = filters_[candidates[at_]];

@@ -84,6 +84,7 @@ class FilterEvaluator final : public core::Evaluator {
 	core::FilterFault fault_of(pg::Error& error, filter_timer::Stop stop, bool adding) const;
 	core::FilterFault recover(FilterUnit& unit, pg::Error& error, bool adding) const;
 	static core::FilterFault policy_fault(const core::FilterFault& fault, const std::string& table);
+	static core::FilterFault index_fault(const core::FilterFault& fault);
 	void fail_policy(const FilterTable& table, Policy& policy, const core::FilterFault& fault,
 	                 core::Verdicts& verdicts);
 	void note_unreadable(core::FilterId id, core::Verdicts& verdicts);

@@ -11,10 +11,24 @@ namespace {
 constexpr int kAfterSlot = 0, kBeforeSlot = 1;
 
 bool unreadable = false;
+bool reading = false;  // a value, by its type's input function
+
+// The others say nothing of the value, such as that nothing of the type may be read any more.
+bool is_about_a_value(int sqlstate)
+{
+	const int category = ERRCODE_TO_CATEGORY(sqlstate);
+	return sqlstate != ERRCODE_QUERY_CANCELED && sqlstate != ERRCODE_INTERNAL_ERROR &&
+	       sqlstate != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE && category != ERRCODE_INSUFFICIENT_RESOURCES &&
+	       category != ERRCODE_PROGRAM_LIMIT_EXCEEDED;
+}
 
 }  // namespace
 
-bool take_unreadable() noexcept { return std::exchange(unreadable, false); }
+bool take_unreadable(int sqlstate) noexcept
+{
+	const bool was_reading = std::exchange(reading, false);
+	return std::exchange(unreadable, false) || (was_reading && is_about_a_value(sqlstate));
+}
 
 void FilterTable::prepare(const core::Shape& shape, const core::Row& row, core::Op op, uint64_t change)
 {
@@ -70,7 +84,9 @@ void FilterTable::read_column(int which, AttrNumber number)
 	slot->tts_isnull[number - 1] = image.is_null();
 	if (!image.is_null()) {
 		const MemoryContext caller = MemoryContextSwitchTo(execution_.row);
+		reading = true;
 		slot->tts_values[number - 1] = read_value(&column.input, image);
+		reading = false;
 		MemoryContextSwitchTo(caller);
 	}
 	column.read[which] = change_;

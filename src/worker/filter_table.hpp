@@ -120,8 +120,9 @@ struct FilterExecution {
 	int policy_ms = 100;          // one evaluation of a policy
 };
 
-// What a row that cannot be judged is told by: it was written when the table was another one.
-bool take_unreadable() noexcept;
+// Whether what has failed is that the row cannot be judged: it was written when the table was another one, or a type.
+// What is wrong with a value must not be told, for the row has not been judged yet.
+bool take_unreadable(int sqlstate) noexcept;
 
 // Filters by their ids. They stay where they are, and are found with a shift and a mask: this is read for every filter
 // that is looked at.

@@ -45,6 +45,23 @@ for (const guarded of all) {
 		}
 	});
 
+	named('a value that its type no longer has is told to nobody: who cannot be judged on it is told reset', async (t) => {
+		await sql(`CREATE TYPE mood AS ENUM ('fine', 'sesame')`);
+		await table('moody', 'id int PRIMARY KEY, owner text, mood mood', 'USING (owner = uid())');
+		const a = await guarded.as(t, alice);
+		const { position } = await a.subscribed({ id: 'before', table: 'moody' });
+		await sql(`INSERT INTO moody VALUES (1, 'bob', 'sesame')`);
+		await sql(`ALTER TYPE mood RENAME VALUE 'sesame' TO 'gone'`);
+		const late = await guarded.as(t, alice, 'sesame');
+		for (const [id, where] of ["mood = 'fine'", "mood < 'gone'"].entries()) {
+			await late.subscribed({ id: where, table: 'moody', where, since: position });
+			const seen = [...await collect(late, (message) => message.type === 'reset'), ...await late.caughtUp()];
+			assert.ok(!seen.some(({ type }) => type === 'unsubscribed'), JSON.stringify(seen));
+			await sql(`INSERT INTO moody VALUES (${10 + id}, 'alice', 'fine')`);
+			assert.deepEqual((await changes(late)).at(-1), ['insert', 10 + id, { id: 10 + id, owner: 'alice', mood: 'fine' }]);
+		}
+	});
+
 	named('a policy that fails ends its role\'s subscriptions on the table in general words, and no other', async (t) => {
 		await table('failing', 'id int PRIMARY KEY, word text', `TO member USING (word::int > 0)`, `CREATE POLICY leads ON failing TO lead USING (true)`);
 		await table('sound', 'id int PRIMARY KEY', 'USING (true)');
