@@ -82,7 +82,7 @@ $web->await('reset');
 is(ids($web->await('rows')), '6 11', 'and on');
 
 # Columns.
-sql('REVOKE SELECT ON docs FROM web', 'GRANT SELECT (id, owner) ON docs TO web');
+sql('BEGIN; REVOKE SELECT ON docs FROM web; GRANT SELECT (id, owner) ON docs TO web; COMMIT');
 $web->await('reset');
 is(join(' ', sort keys %{ $web->await('rows')->{rows}[0] }), 'id owner', 'a column is hidden');
 sql('GRANT SELECT ON docs TO web');
