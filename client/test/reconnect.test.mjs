@@ -7,6 +7,10 @@ import { ManualClock } from './clock.mjs';
 import { startServer } from './fake-server.mjs';
 import { insert, next, pair, reached, settled, transaction } from './helpers.mjs';
 
+// Node's own WebSocket, from version 22 on, tells no reason, and writes a blank behind commas.
+const anyReason = (reason) => (globalThis.WebSocket ? /./ : reason);
+const protocols = ({ headers }) => headers['sec-websocket-protocol'].replaceAll(', ', ',');
+
 // A WebSocket that never works out, so that delays can be looked at one by one.
 function failing(code = 1006) {
 	return class {
@@ -111,7 +115,7 @@ test('a server that is not there yet is tried until it is', async (t) => {
 	t.after(() => plank.close());
 	const tables = plank.tables();
 	const status = await reached(plank, 'reconnecting');
-	assert.match(status.reason, /ECONNREFUSED/);
+	assert.match(status.reason, anyReason(/ECONNREFUSED/));
 	await assert.rejects(plank.ping(), { code: '08006' });
 	const later = await startServer({ port });
 	t.after(() => later.stop());
@@ -136,7 +140,7 @@ test('a refused upgrade is retried, with its status as the reason', async (t) =>
 	let refuse = true;
 	const { plank } = await pair(t, { random: () => 0, server: { refuse: () => (refuse ? 503 : 0) } });
 	const status = await reached(plank, 'reconnecting');
-	assert.match(status.reason, /503/);
+	assert.match(status.reason, anyReason(/503/));
 	refuse = false;
 	await reached(plank, 'open');
 });
@@ -145,7 +149,7 @@ test('4001 ends it when the token cannot change', async (t) => {
 	const { server, plank } = await pair(t, { token: 'aaa.bbb.ccc' });
 	const watch = plank.table('items').subscribe();
 	await watch.ready;
-	assert.equal(server.upgrades[0].headers['sec-websocket-protocol'], 'plank.v1,plank.token.aaa.bbb.ccc');
+	assert.equal(protocols(server.upgrades[0]), 'plank.v1,plank.token.aaa.bbb.ccc');
 	assert.equal(server.upgrades[0].url, '/ws');
 	const told = next(watch, 'error');
 	server.client.close(4001, 'expired');
@@ -179,7 +183,7 @@ test('4001 fetches another token when there is a function for it', async (t) => 
 	assert.equal((await told).code, '28000');
 	assert.equal(watch.state, 'subscribing');
 	await watch.ready;
-	assert.deepEqual(server.upgrades.map(({ headers }) => headers['sec-websocket-protocol']), ['plank.v1,plank.token.t1', 'plank.v1,plank.token.t3']);
+	assert.deepEqual(server.upgrades.map(protocols), ['plank.v1,plank.token.t1', 'plank.v1,plank.token.t3']);
 	assert.deepEqual(problems, ['no token: the token service is down']);
 });
 
