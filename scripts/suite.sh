@@ -2,6 +2,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$top"
 suite=$(basename "$0")
+# So that the shell outlives what it runs, which may have servers to stop.
+trap 'exit 143' TERM INT HUP
 
 nothing() { say "$1"; exit 77; }
 
@@ -20,7 +22,6 @@ private_postgres() {
 work_folder() {
 	work=$(server_folder "$suite")
 	trap leave_work_folder EXIT
-	trap 'exit 143' TERM INT HUP
 }
 # The same for a suite without servers, whose programs leave their temporary files in it.
 scratch_folder() {
