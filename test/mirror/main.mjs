@@ -29,12 +29,15 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => failures.
 const allowance = new Allowance();
 const definitions = new Definitions();
 
-// Whether the server resumes is asked, not assumed: one that does not has to be read anew after every loss.
+// Whether the server resumes is asked, not assumed: one that does not has to be read anew after every loss. From here on
+// positions are of something that was committed now: the standby has no WAL from before its backup to resume from.
 async function resumes(servers) {
 	const wire = await Wire.open(await servers.url(false));
 	try {
 		wire.send({ type: 'subscribe', id: 'a', table: 'items' });
-		const { position } = await wire.next('subscribed');
+		await wire.next('subscribed');
+		await servers.primary.query('TRUNCATE items');
+		const { position } = await wire.transaction();
 		wire.send({ type: 'subscribe', id: 'b', table: 'items', since: position });
 		const answer = await wire.next();
 		return answer.code !== '0A000';

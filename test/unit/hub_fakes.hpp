@@ -112,6 +112,9 @@ class FakeEvaluator final : public core::Evaluator {
 	bool locked = false;                                       // the tables, by DDL
 	std::string unreadable;                                    // the text of filters that cannot judge any row
 	size_t added = 0;
+	// Instead of the form `v=x`: whether a row passes, by its columns' JSON texts.
+	using Row = std::vector<std::string_view>;
+	std::function<bool(const Filter&, const Row&)> judge;
 
 	std::variant<core::FilterId, core::FilterFault> add_filter(const core::Identity& identity, const core::Shape& shape,
 	                                                           std::string_view where) override
@@ -187,16 +190,14 @@ class FakeEvaluator final : public core::Evaluator {
 		verdicts.failed.clear();
 		verdicts.unreadable.clear();
 		core::Reader reader(change.image);
-		std::string_view now, before;
-		for (size_t i = 0; i < shape.columns.size(); ++i) {
-			const std::string_view value = reader.counted();
-			if (i == 1) now = before = value;
-		}
+		Row now(shape.columns.size());
+		for (std::string_view& value : now)
+			value = reader.counted();
+		Row before = now;
 		if (change.op == core::Op::update)
 			for (uint64_t left = reader.varint(); left > 0; --left) {
-				const bool second = reader.varint() == 1;
-				const std::string_view value = reader.counted();
-				if (second) before = value;
+				const uint64_t column = reader.varint();
+				before[column] = reader.counted();
 			}
 		for (auto& [id, filter] : all) {
 			if (filter.relation != shape.relation || filter.failed) continue;
@@ -209,9 +210,10 @@ class FakeEvaluator final : public core::Evaluator {
 				verdicts.unreadable.push_back(id);
 				continue;
 			}
-			const auto passes = [&](std::string_view value) {
-				return (filter.text.empty() || value == filter.text.substr(2)) &&
-				       (filter.policy.empty() || value == filter.policy.substr(2));
+			const auto passes = [&, of = &filter](const Row& row) {
+				if (judge) return judge(*of, row);
+				return (of->text.empty() || row[1] == of->text.substr(2)) &&
+				       (of->policy.empty() || row[1] == of->policy.substr(2));
 			};
 			const core::Verdict verdict{id, change.op != core::Op::insert && passes(before),
 			                            change.op != core::Op::remove && passes(now)};
