@@ -11,6 +11,7 @@
 #include "backend/json_output.hpp"
 #include "backend/table_shape.hpp"
 #include "backend/tracking.hpp"
+#include "pg/costly_calls.hpp"
 #include "pg/encoding.hpp"
 #include "pg/guard.hpp"
 #include "pg/settings.hpp"
@@ -110,6 +111,7 @@ void execute(Query* rewritten, const char* text, DestReceiver* rows)
 	PlannedStmt* const plan = pg_plan_query(rewritten, text, 0, nullptr);
 	QueryDesc* const run = CreateQueryDesc(plan, text, GetActiveSnapshot(), InvalidSnapshot, rows, nullptr, nullptr, 0);
 	ExecutorStart(run, 0);
+	pg::guard_costs(run->planstate);
 	pg::run_whole(run);
 	ExecutorFinish(run);
 	ExecutorEnd(run);

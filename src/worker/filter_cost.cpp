@@ -4,78 +4,14 @@
 // argument wrapped, which keeps it from being folded until all of its arguments are known.
 #include "worker/filter_cost.hpp"
 
-#include "pg/expression_steps.hpp"
+#include "pg/costly_calls.hpp"
 
 namespace plank::worker {
 
 namespace {
 
-// Bytes times bytes: less than a second.
-constexpr double kMostSearched = 1 << 28, kMostCompared = 1 << 30;
-constexpr int32 kMostBuilt = 1000000;  // characters
-constexpr double kBuiltInThatTime = 32e6;
 // One inside the other, all of constants.
 constexpr int kMostPasses = 16;
-
-struct Costly {
-	PGFunction function;
-	double most;  // of the first two arguments' sizes; 0: the second is how much to build
-};
-constexpr Costly kCostly[] = {
-    {textlike, kMostSearched},
-    {textnlike, kMostSearched},
-    {texticlike, kMostSearched},
-    {texticnlike, kMostSearched},
-    {bytealike, kMostSearched},
-    {byteanlike, kMostSearched},
-    {textpos, kMostSearched},
-    {byteapos, kMostSearched},
-    {bitposition, kMostSearched},
-    {replace_text, kMostSearched},
-    {split_part, kMostSearched},
-    {text_to_array, kMostSearched},
-    {arraycontains, kMostCompared},
-    {arraycontained, kMostCompared},
-    {arrayoverlap, kMostCompared},
-    {jsonb_contains, kMostCompared},
-    {jsonb_contained, kMostCompared},
-    {numeric_mul, kMostCompared},
-    {numeric_div, kMostCompared},
-    {numeric_div_trunc, kMostCompared},
-    {numeric_mod, kMostCompared},
-    {lpad, 0},
-    {rpad, 0},
-    {repeat, 0},
-};
-
-const Costly* find_costly(PGFunction function)
-{
-	for (const Costly& costly : kCostly)
-		if (costly.function == function) return &costly;
-	return nullptr;
-}
-
-// What the call takes of the time that there is: 1 is all of it. `position`: of the call in the condition; 0: none.
-double check_cost(const Costly& costly, const NullableDatum& first, const NullableDatum& second, int position)
-{
-	if (first.isnull || second.isnull) return 0;
-	if (costly.most == 0) {
-		const int32 built = DatumGetInt32(second.value);
-		if (built <= kMostBuilt) return Max(built, 0) / kBuiltInThatTime;
-		ereport(ERROR,
-		        (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-		         errmsg("a filter must not build text longer than %d characters", kMostBuilt), errposition(position)));
-	}
-	const auto size = [](Datum value) { return static_cast<double>(toast_raw_datum_size(value)); };
-	const double cost = size(first.value) * size(second.value) / costly.most;
-	if (cost > 1)
-		ereport(ERROR,
-		        (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-		         errmsg("a filter must not look for values this large in others this large"), errposition(position)));
-	return cost;
-}
-
-// --- Constants -----------------------------------------------------------------------------------------------------
 
 // Of calls; others have none.
 List* arguments_of(Node* node)
@@ -110,12 +46,12 @@ Oid function_of(Node* node)
 	}
 }
 
-const Costly* costly_of(Node* node)
+const pg::CostlyCall* costly_of(Node* node)
 {
 	if (list_length(arguments_of(node)) < 2) return nullptr;
 	FmgrInfo function;
 	fmgr_info(function_of(node), &function);
-	return find_costly(function.fn_addr);
+	return pg::find_costly_call(function.fn_addr);
 }
 
 struct Folding {
@@ -157,7 +93,7 @@ Node* unwrap_known(Node* node, Folding* folding)
 	Node* const first = wrapped_in(static_cast<Node*>(linitial(arguments)));
 	const Node* const second = static_cast<Node*>(lsecond(arguments));
 	if (!IsA(second, Const)) return node;
-	const Costly& costly = *costly_of(node);
+	const pg::CostlyCall& costly = *costly_of(node);
 	const auto position = static_cast<int>(linitial_node(PlaceHolderVar, arguments)->phid);
 	// How much to build is known before what of.
 	const bool known = IsA(first, Const);
@@ -181,16 +117,6 @@ Node* unwrap_all(Node* node, void* context)
 	return pg::mutate_expression(node, unwrap_all, context);
 }
 
-// --- Rows ----------------------------------------------------------------------------------------------------------
-
-Datum call_if_cheap(FunctionCallInfo call)
-{
-	CHECK_FOR_INTERRUPTS();
-	const PGFunction function = call->flinfo->fn_addr;
-	(void)check_cost(*find_costly(function), call->args[0], call->args[1], 0);
-	return function(call);
-}
-
 }  // namespace
 
 Node* fold_condition(Node* condition, const char* text)
@@ -207,31 +133,6 @@ Node* fold_condition(Node* condition, const char* text)
 		node = unwrap_known(node, &folding);
 	}
 	return unwrap_all(node, nullptr);
-}
-
-void guard_costs(ExprState* state)
-{
-	if (!state) return;
-	for (int i = 0; i < state->steps_len; ++i) {
-		ExprEvalStep& step = state->steps[i];
-		switch (ExecEvalStepOp(state, &step)) {
-			case EEOP_FUNCEXPR:
-			case EEOP_FUNCEXPR_STRICT:
-			case EEOP_FUNCEXPR_FUSAGE:
-			case EEOP_FUNCEXPR_STRICT_FUSAGE:
-#if PG_VERSION_NUM >= 180000
-			case EEOP_FUNCEXPR_STRICT_1:
-			case EEOP_FUNCEXPR_STRICT_2:
-#endif
-				if (find_costly(step.d.func.fn_addr)) step.d.func.fn_addr = call_if_cheap;
-				break;
-			case EEOP_SCALARARRAYOP:
-				if (find_costly(step.d.scalararrayop.fn_addr)) step.d.scalararrayop.fn_addr = call_if_cheap;
-				break;
-			default:
-				break;
-		}
-	}
 }
 
 }  // namespace plank::worker

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "pg/costly_calls.hpp"
 #include "pg/encoding.hpp"
 #include "pg/guard.hpp"
-#include "worker/filter_cost.hpp"
 #include "worker/filter_safety.hpp"
 
 namespace plank::worker {
@@ -109,7 +109,7 @@ void FilterTable::compile_state(SharedCondition& shared)
 		check_domains(reinterpret_cast<Node*>(shared.rest));
 	const MemoryContext caller = MemoryContextSwitchTo(shared.state_memory);
 	ExprState* const state = ExecInitQual(shared.rest, nullptr);
-	if (!shared.of_policy) guard_costs(state);
+	if (!shared.of_policy) pg::guard_costs(state);
 	shared.state = state;
 	MemoryContextSwitchTo(caller);
 }

@@ -27,6 +27,18 @@ for (const [transport, cluster] of Object.entries(clusters)) {
 		}
 	};
 
+	named('a condition that nothing could interrupt is refused before it runs, here and over rows', async (t) => {
+		await cluster.sql(`CREATE TABLE long (id int PRIMARY KEY, t text); SELECT plank.track('long'); INSERT INTO long VALUES (1, 'a')`);
+		const client = await cluster.client(t);
+		for (const search of ["strpos(%, 'b' || repeat(t, 100000)) = 1", "% LIKE '%%' || repeat(t, 100000) || 'b'", "lpad(t, 2000000 * id) = %"]) {
+			const where = search.replace('%', 'repeat(t, 200000 * id)').replaceAll('%%', '%');
+			await client.subscribed({ id: 'a', table: 'long', where, snapshot: true });
+			assert.equal((await client.next('unsubscribed')).code, '53400');
+		}
+		await client.subscribed({ id: 'b', table: 'long', where: "t LIKE '%a' AND strpos(t, 'a') = 1", snapshot: true });
+		assert.deepEqual((await rows(client, 'b')).rows, [{ id: 1, t: 'a' }]);
+	});
+
 	named('subscribed, the rows, then what commits', async (t) => {
 		await cluster.sql(`INSERT INTO item SELECT i, i % 3, i, 'x' FROM generate_series(1, 10) i`);
 		const client = await cluster.client(t);
