@@ -3,6 +3,7 @@
 // own one-line SQL functions (lpad(text, integer)) are folded into the C functions that they call.
 #include "worker/filter_safety.hpp"
 
+#include <algorithm>
 #include <cctype>
 #include <cstring>
 #include <iterator>
@@ -25,6 +26,7 @@ const char* fault_of_function(Oid function)
 	const HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	if (!HeapTupleIsValid(tuple)) return "does not exist any more";
 	const auto* const form = reinterpret_cast<Form_pg_proc>(GETSTRUCT(tuple));
+	const Oid* const types = form->proargtypes.values;
 	const char* fault = nullptr;
 	if (form->provolatile != PROVOLATILE_IMMUTABLE)
 		fault = "is not immutable";
@@ -35,6 +37,8 @@ const char* fault_of_function(Oid function)
 		fault = "has settings of its own";
 	else if (!is_official(ProcedureRelationId, function, form->pronamespace))
 		fault = "belongs neither to PostgreSQL nor to an extension";
+	else if (std::find(types, types + form->pronargs, XMLOID) != types + form->pronargs)
+		fault = "reads XML, and nothing stops an XPath";
 	ReleaseSysCache(tuple);
 	return fault;
 }
