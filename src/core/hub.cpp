@@ -145,6 +145,20 @@ void Hub::fence_passed(uint64_t number)
 	take(std::move(incoming));
 }
 
+// What a table's other shape makes void.
+std::vector<Reset> Hub::resets_between(const Shape& former, const Shape& now)
+{
+	if (replaces_column(former, now)) return {{now.relation, "another column has the name of a former one"}};
+	std::vector<std::string> new_key = new_in_key(former, now);
+	if (new_key.empty()) return {};
+	const bool all_known = std::all_of(new_key.begin(), new_key.end(), [&](const std::string& name) {
+		return std::any_of(former.columns.begin(), former.columns.end(),
+		                   [&](const Column& column) { return column.name == name; });
+	});
+	if (!all_known) new_key.clear();
+	return {{now.relation, "its key has columns that were left out", false, std::move(new_key)}};
+}
+
 // Says `subscribed` again, from here on, when a table has another shape than the log told last. Whether anybody watches it
 // does not matter: who resumes reads this stretch of the log later.
 void Hub::announce_shape(const ShapePtr& shape)
@@ -157,7 +171,7 @@ void Hub::announce_shape(const ShapePtr& shape)
 	settle();
 	LogEntry entry;
 	entry.new_shape = shape;
-	if (replaces_column(*known, *shape)) entry.resets.push_back({shape->relation, kReplaced, false});
+	entry.resets = resets_between(*known, *shape);
 	const LogEntry& logged = append(std::move(entry));
 	wake(logged);
 	if (logged.resets.empty()) return;

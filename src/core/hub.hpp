@@ -312,6 +312,7 @@ class Hub {
 	void start_readings(std::chrono::steady_clock::time_point deadline);
 	void drop_readings(Session& session, const std::string* id) noexcept;
 	void read_again(Session& session, const std::string& id);
+	static bool concern(const std::vector<Reset>& resets, const Subscription& subscription) noexcept;
 	void read_again_after(const std::vector<Reset>& resets);
 	void finish_reading(uint64_t number);
 	void send_rows(Reading& reading, std::string_view position);
@@ -388,7 +389,7 @@ class Hub {
 	void authenticate(Session& session, const Request& request);
 
 	// hub.cpp
-	static constexpr const char* kReplaced = "another column has the name of a former one";
+	static std::vector<Reset> resets_between(const Shape& former, const Shape& now);
 	static LogEntry make_entry(Transaction&& transaction);
 	void close_all(const std::vector<Session*>& sessions, uint16_t code, std::string_view reason, bool drain);
 	LogEntry& append(LogEntry&& entry);

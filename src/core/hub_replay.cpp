@@ -300,7 +300,7 @@ void Hub::replay(Transaction&& transaction)
 		if (former->identity == shape->identity) continue;
 		LogEntry changed;
 		changed.new_shape = shape;
-		if (replaces_column(*former, *shape)) changed.resets.push_back({shape->relation, kReplaced, false});
+		changed.resets = resets_between(*former, *shape);
 		note_resets(changed);
 		log_replayed(std::move(changed));
 	}

@@ -231,14 +231,19 @@ void Hub::read_again(Session& session, const std::string& id)
 	}
 }
 
+bool Hub::concern(const std::vector<Reset>& resets, const Subscription& subscription) noexcept
+{
+	return subscription.relation && std::any_of(resets.begin(), resets.end(), [&](const Reset& reset) {
+		       return reset.relation == kAllTables ||
+		              (reset.relation == subscription.relation && reset.concerns(subscription.columns.get()));
+	       });
+}
+
 // Whoever asked for a snapshot gets the rows again after a reset, which stands in the log now.
 void Hub::read_again_after(const std::vector<Reset>& resets)
 {
 	const auto concerned = [&](const Subscription& subscription) {
-		if (!subscription.snapshot || !subscription.relation) return false;
-		return std::any_of(resets.begin(), resets.end(), [&](const Reset& reset) {
-			return reset.relation == kAllTables || reset.relation == subscription.relation;
-		});
+		return subscription.snapshot && concern(resets, subscription);
 	};
 	for (const auto& [key, session] : sessions_) {
 		if (session->closing) continue;

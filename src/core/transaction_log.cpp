@@ -22,11 +22,19 @@ size_t memory_of(const LogEntry& entry)
 	for (const std::string& channel : entry.channels)
 		size += sizeof channel + channel.capacity();
 	for (const Reset& reset : entry.resets)
-		size += sizeof reset + reset.reason.capacity();
+		size += sizeof reset + reset.reason.capacity() + reset.new_key.capacity() * sizeof(std::string);
 	return size;
 }
 
 }  // namespace
+
+bool Reset::concerns(const std::vector<std::string>* columns) const noexcept
+{
+	if (new_key.empty()) return true;
+	return columns && !std::all_of(new_key.begin(), new_key.end(), [&](const std::string& name) {
+		       return std::binary_search(columns->begin(), columns->end(), name);
+	       });
+}
 
 std::span<const Match> LogEntry::matches_of(FilterId filter) const noexcept
 {

@@ -29,6 +29,11 @@ struct Reset {
 	uint32_t relation = kAllTables;
 	std::string reason;
 	bool lost = false;  // changes could not be delivered; otherwise none would have told what happened
+	// Columns that came into the key: whoever has left one out does not know its rows' keys. Empty: it concerns everybody.
+	std::vector<std::string> new_key = {};
+
+	// Whoever has these columns, sorted; null for all.
+	bool concerns(const std::vector<std::string>* columns) const noexcept;
 };
 
 // A change whose row passes a filter, before it or after it.
