@@ -348,7 +348,7 @@ class Hub {
 	void insert_reply(Session& session, size_t place, std::string&& text);
 	void close_ticket(Ticket& ticket) noexcept;
 	std::vector<std::shared_ptr<Ticket>> open_tickets() const;
-	void note_resets(const LogEntry& entry);
+	void break_off(const std::shared_ptr<Ticket>& ticket, const std::string& reason, bool told);
 	void log_replayed(LogEntry&& entry);
 	size_t end_replay(const std::shared_ptr<Ticket>& ticket);
 	ShapePtr replayed_shape(const Ticket& ticket) const;

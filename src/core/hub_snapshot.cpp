@@ -129,7 +129,7 @@ void Hub::snapshot_begun(uint64_t number, SeenPtr seen, const ShapePtr& shape)
 	if (shape->identity != reading.told->identity) {
 		const Subscription* subscription = reading.session->find(reading.id);
 		reading.told = shape;
-		reply(*reading.session, subscribed_message(reading.id, *shape, subscription->columns, reading.position));
+		reply(*reading.session, started(*subscription, shape, position_for(*subscription), Resumed::not_asked));
 	}
 	rows_.fence(number);
 }

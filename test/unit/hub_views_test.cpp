@@ -397,6 +397,18 @@ TEST_F(Views, AReaderThatDiesIsReplacedAndOneThatFailsEndsTheSubscription)
 	EXPECT_TRUE(snapshots.wanted.empty());
 }
 
+TEST_F(Views, AShapeToldBeforeTheRowsIsNoPlaceToGoOnFrom)
+{
+	Client& client = connect();
+	watch(client, "a", "", R"(,"snapshot":true)");
+	EXPECT_EQ(read(client), "subscribed:a");
+	add_column("items");
+	hub.snapshot_begun(only_snapshot(), seen(5, 5), shape());
+	const std::string again = frame(client);
+	EXPECT_NE(again.find(R"("type":"subscribed")"), std::string::npos);
+	EXPECT_NE(again.find(R"(~x")"), std::string::npos) << again;
+}
+
 // They cannot be found by it any more.
 TEST_F(Views, RowsWithoutTheColumnsOfANewKeyAreVoid)
 {
