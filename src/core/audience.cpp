@@ -217,6 +217,14 @@ bool Audience::watches(const LogEntry& entry) const noexcept
 	return entry.new_shape && table(entry.new_shape->relation);
 }
 
+bool Audience::concerns(const Reset& reset) const noexcept
+{
+	if (reset.relation == kAllTables) return true;
+	const WatchedTable* watched = table(reset.relation);
+	return watched && std::any_of(watched->forms.begin(), watched->forms.end(),
+	                              [&](const Form& form) { return reset.concerns(form.columns.get()); });
+}
+
 const Audience::Measure& Audience::measure(const TransactionLog& log, uint64_t from, uint64_t until)
 {
 	if (measured_.until == until && measured_.from == from) return measured_;
@@ -227,7 +235,7 @@ const Audience::Measure& Audience::measure(const TransactionLog& log, uint64_t f
 		if (measured_.first.entry == until) measured_.first = {number, 0};
 		measured_.bytes += entry.body().size();
 		for (const Reset& reset : entry.resets)
-			measured_.has_reset |= reset.relation == kAllTables || table(reset.relation) != nullptr;
+			measured_.has_reset |= concerns(reset);
 		if (measured_.shape || tables_.empty()) continue;
 		for (const ShapePtr& shape : entry.transaction.shapes)
 			if (!measured_.shape && shape && shape->relation == tables_.front().relation) measured_.shape = shape;

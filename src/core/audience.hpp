@@ -140,6 +140,7 @@ class Audience {
 	const WatchedTable* table(uint32_t relation) const noexcept;
 	const WatchedChannel* channel(std::string_view name) const noexcept;
 	bool hears(const LogEntry& entry) const noexcept;
+	bool concerns(const Reset& reset) const noexcept;
 	template <typename Visit>
 	bool for_each_match(const LogEntry& entry, Visit&& visit) const;
 	void render_shape(Writer& writer, const LogEntry& entry) const;

@@ -287,11 +287,12 @@ void Audience::render_resets(Writer& writer, const LogEntry& entry) const
 {
 	for (const Reset& reset : entry.resets)
 		for (const WatchedTable& watched : tables_)
-			if (reset.relation == kAllTables || reset.relation == watched.relation)
-				for (const Form& form : watched.forms)
-					for (const Form::Watcher& watcher : form.watchers)
-						writer.begin() +=
-						    reset_message(watcher.id, reset.reason, reset_position(entry, watcher.with_rows));
+			for (const Form& form : watched.forms) {
+				if (reset.relation != kAllTables && reset.relation != watched.relation) break;
+				if (!reset.concerns(form.columns.get())) continue;
+				for (const Form::Watcher& watcher : form.watchers)
+					writer.begin() += reset_message(watcher.id, reset.reason, reset_position(entry, watcher.with_rows));
+			}
 }
 
 Batch Audience::render(const TransactionLog& log, Cursor from, uint64_t until) const

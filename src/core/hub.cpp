@@ -157,7 +157,7 @@ void Hub::announce_shape(const ShapePtr& shape)
 	settle();
 	LogEntry entry;
 	entry.new_shape = shape;
-	if (replaces_column(*known, *shape)) entry.resets.push_back({shape->relation, kReplaced, false});
+	entry.resets = resets_between(*known, *shape);
 	const LogEntry& logged = append(std::move(entry));
 	wake(logged);
 	if (logged.resets.empty()) return;

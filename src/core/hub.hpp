@@ -347,7 +347,7 @@ class Hub {
 	void insert_reply(Session& session, size_t place, std::string&& text);
 	void close_ticket(Ticket& ticket) noexcept;
 	std::vector<std::shared_ptr<Ticket>> open_tickets() const;
-	void note_resets(const LogEntry& entry);
+	void break_off(const std::shared_ptr<Ticket>& ticket, const std::string& reason, bool told);
 	void log_replayed(LogEntry&& entry);
 	size_t end_replay(const std::shared_ptr<Ticket>& ticket);
 	ShapePtr replayed_shape(const Ticket& ticket) const;
@@ -388,7 +388,6 @@ class Hub {
 	void authenticate(Session& session, const Request& request);
 
 	// hub.cpp
-	static constexpr const char* kReplaced = "another column has the name of a former one";
 	static LogEntry make_entry(Transaction&& transaction);
 	void close_all(const std::vector<Session*>& sessions, uint16_t code, std::string_view reason, bool drain);
 	LogEntry& append(LogEntry&& entry);

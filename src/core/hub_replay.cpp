@@ -13,6 +13,7 @@ namespace {
 // How long clients may keep what is replayed from going on.
 constexpr auto kReplayPatience = std::chrono::seconds(15);
 constexpr uint16_t kTooSlow = 4008;
+constexpr const char* kResetSince = "the table was reset since";
 
 }  // namespace
 
@@ -98,8 +99,7 @@ void Hub::resume_from_log(Session& session, Subscription& subscription, const Sh
 	    catchup_audience(session, subscription, 0, split_position(without_rights(since))->seen);
 	const Audience::Measure& measure = audience->measure(log_, from, log_.end());
 	// What comes up to a reset would be void at once.
-	if (measure.has_reset && subscription.snapshot)
-		return resume_failed(session, subscription, shape, "the table was reset since");
+	if (measure.has_reset && subscription.snapshot) return resume_failed(session, subscription, shape, kResetSince);
 	++counters_.resumed_from_log;
 	// Rows come as they were then; the log says where their shape changes.
 	const ShapePtr& then = measure.shape ? measure.shape : shape;
@@ -300,24 +300,15 @@ void Hub::replay(Transaction&& transaction)
 		if (former->identity == shape->identity) continue;
 		LogEntry changed;
 		changed.new_shape = shape;
-		if (replaces_column(*former, *shape)) changed.resets.push_back({shape->relation, kReplaced, false});
-		note_resets(changed);
+		changed.resets = resets_between(*former, *shape);
 		log_replayed(std::move(changed));
 	}
-	note_resets(entry);
 	log_replayed(std::move(entry));
-}
-
-void Hub::note_resets(const LogEntry& entry)
-{
-	if (entry.resets.empty()) return;
-	for (const std::shared_ptr<Ticket>& ticket : open_tickets())
-		for (const Reset& reset : entry.resets)
-			ticket->met_reset |= reset.relation == kAllTables || reset.relation == ticket->subscription.relation;
 }
 
 void Hub::log_replayed(LogEntry&& entry)
 {
+	const std::vector<Reset> resets = entry.resets;
 	if (entry.is_transaction()) replay_position_ = std::move(entry.transaction.position);
 	entry.place = entry.transaction.place;
 	entry.position = replay_position_;
@@ -333,6 +324,10 @@ void Hub::log_replayed(LogEntry&& entry)
 		ticket->idle = false;
 		if (ticket->session) ticket->session->link.request_write();
 	}
+	// What follows would be nothing to whoever gets the rows again.
+	for (const std::shared_ptr<Ticket>& ticket : open_tickets())
+		if (ticket->subscription.snapshot && concern(resets, ticket->subscription))
+			break_off(ticket, kResetSince, true);
 }
 
 // Whoever has come to where the live log is complete, or to where its own live stream begins, needs no more of the pass.
@@ -387,33 +382,38 @@ ShapePtr Hub::replayed_shape(const Ticket& ticket) const
 void Hub::finish_ticket(const std::shared_ptr<Ticket>& ticket, uint64_t place)
 {
 	Session& session = *ticket->session;
-	size_t next = end_replay(ticket);
 	const uint64_t until = ticket->live_entry;
 	const uint64_t from = std::min(std::max(log_.first_after(place), log_.first()), until);
 	const AudiencePtr audience =
 	    catchup_audience(session, ticket->subscription, 0, split_position(without_rights(ticket->since))->seen);
 	const Audience::Measure& measure = audience->measure(log_, from, until);
+	if (measure.has_reset && ticket->subscription.snapshot) return break_off(ticket, kResetSince, false);
+	size_t next = end_replay(ticket);
 	const ShapePtr& then = measure.shape ? measure.shape : ticket->shape;
 	if (const ShapePtr told = replayed_shape(*ticket); told && told->identity != then->identity)
 		insert_reply(session, next++,
 		             started(ticket->subscription, then, replay_position_ + rights_suffix(ticket->subscription),
 		                     Resumed::not_asked));
 	add_stretch(session, next, audience, measure, until);
-	if (ticket->met_reset || measure.has_reset)
-		start_over(session, ticket->subscription.id, "the table was reset since");
+}
+
+// Nothing more of the past. `told`: the stretch ends with a reset.
+void Hub::break_off(const std::shared_ptr<Ticket>& ticket, const std::string& reason, bool told)
+{
+	const ShapePtr known = replayed_shape(*ticket);
+	size_t next = end_replay(ticket);
+	if (known && known->identity != ticket->shape->identity)
+		insert_reply(*ticket->session, next++,
+		             started(ticket->subscription, ticket->shape, begins_at(*ticket), Resumed::not_asked));
+	if (!told) insert_reply(*ticket->session, next, reset_message(ticket->subscription.id, reason, begins_at(*ticket)));
+	start_over(*ticket->session, ticket->subscription.id, reason);
 }
 
 void Hub::replay_broken(const std::string& reason)
 {
 	for (const std::shared_ptr<Ticket>& ticket : open_tickets()) {
-		const ShapePtr told = replayed_shape(*ticket);
-		size_t next = end_replay(ticket);
 		++counters_.resets_resume;
-		if (told && told->identity != ticket->shape->identity)
-			insert_reply(*ticket->session, next++,
-			             started(ticket->subscription, ticket->shape, begins_at(*ticket), Resumed::not_asked));
-		insert_reply(*ticket->session, next, reset_message(ticket->subscription.id, reason, begins_at(*ticket)));
-		start_over(*ticket->session, ticket->subscription.id, reason);
+		break_off(ticket, reason, false);
 	}
 }
 

@@ -128,7 +128,7 @@ void Hub::snapshot_begun(uint64_t number, SeenPtr seen, const ShapePtr& shape)
 	if (shape->identity != reading.told->identity) {
 		const Subscription* subscription = reading.session->find(reading.id);
 		reading.told = shape;
-		reply(*reading.session, subscribed_message(reading.id, *shape, subscription->columns, reading.position));
+		reply(*reading.session, started(*subscription, shape, position_for(*subscription), Resumed::not_asked));
 	}
 	rows_.fence(number);
 }
@@ -234,10 +234,7 @@ void Hub::read_again(Session& session, const std::string& id)
 void Hub::read_again_after(const std::vector<Reset>& resets)
 {
 	const auto concerned = [&](const Subscription& subscription) {
-		if (!subscription.snapshot || !subscription.relation) return false;
-		return std::any_of(resets.begin(), resets.end(), [&](const Reset& reset) {
-			return reset.relation == kAllTables || reset.relation == subscription.relation;
-		});
+		return subscription.snapshot && concern(resets, subscription);
 	};
 	for (const auto& [key, session] : sessions_) {
 		if (session->closing) continue;

@@ -1,6 +1,8 @@
 // Encoding, decoding and the derived texts of shapes. Runs in every process. Must not call PostgreSQL.
 #include "core/shape.hpp"
 
+#include <algorithm>
+
 #include "core/bytes.hpp"
 #include "core/json.hpp"
 
@@ -81,6 +83,24 @@ bool replaces_column(const Shape& former, const Shape& now)
 			if (other.name == column.name && other.number != column.number && other.number && column.number)
 				return true;
 	return false;
+}
+
+std::vector<std::string> new_in_key(const Shape& former, const Shape& now)
+{
+	const auto same = [](const Column& a, const Column& b) {
+		return a.number && b.number ? a.number == b.number : a.name == b.name;
+	};
+	std::vector<std::string> names;
+	for (const uint32_t index : now.key) {
+		const Column& column = now.columns[index];
+		if (std::any_of(former.key.begin(), former.key.end(),
+		                [&](uint32_t other) { return same(former.columns[other], column); }))
+			continue;
+		const auto known = std::find_if(former.columns.begin(), former.columns.end(),
+		                                [&](const Column& other) { return same(other, column); });
+		names.push_back(known == former.columns.end() ? column.name : known->name);
+	}
+	return names;
 }
 
 void Shape::derive()

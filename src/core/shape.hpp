@@ -51,5 +51,7 @@ using ShapePtr = std::shared_ptr<const Shape>;
 
 // Whether a column was dropped and another one has its name since: no change tells that its values are others.
 bool replaces_column(const Shape& former, const Shape& now);
+// The columns that have come into the key, by their former names.
+std::vector<std::string> new_in_key(const Shape& former, const Shape& now);
 
 }  // namespace plank::core

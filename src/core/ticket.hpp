@@ -23,7 +23,6 @@ struct Ticket {
 	Subscription subscription;
 	std::string since;
 	State state = State::waiting;
-	bool met_reset = false;
 	bool idle = false;  // its client has had all there is so far
 
 	std::shared_ptr<TransactionLog> log;  // of the pass that serves it

@@ -22,7 +22,7 @@ size_t memory_of(const LogEntry& entry)
 	for (const std::string& channel : entry.channels)
 		size += sizeof channel + channel.capacity();
 	for (const Reset& reset : entry.resets)
-		size += sizeof reset + reset.reason.capacity();
+		size += sizeof reset + reset.reason.capacity() + reset.new_key.capacity() * sizeof(std::string);
 	return size;
 }
 

@@ -19,17 +19,9 @@
 
 #include "core/evaluator.hpp"
 #include "core/record.hpp"
+#include "core/reset.hpp"
 
 namespace plank::core {
-
-constexpr uint32_t kAllTables = 0;
-
-// Something every subscriber of `relation` (or of all tables) must be told after the entry's changes.
-struct Reset {
-	uint32_t relation = kAllTables;
-	std::string reason;
-	bool lost = false;  // changes could not be delivered; otherwise none would have told what happened
-};
 
 // A change whose row passes a filter, before it or after it.
 struct Match {

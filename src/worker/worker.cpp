@@ -169,8 +169,11 @@ void Worker::tick()
 	// Whoever may no longer be here goes before its subscriptions do.
 	if (ready) judge_clients();
 	if (ready) {
-		if (Clock::now() >= next_position_) {
-			next_position_ = Clock::now() + std::chrono::milliseconds(pg::Settings::ping_interval);
+		// At least so often, so before the next look would be too late. A shorter interval counts from when it was set.
+		const Clock::time_point latest = Clock::now() + std::chrono::milliseconds(pg::Settings::ping_interval);
+		next_position_ = std::min(next_position_, latest);
+		if (next_tick_ >= next_position_) {
+			next_position_ = latest;
 			hub_.send_positions();
 		}
 	}

@@ -130,6 +130,31 @@ test('another primary key, or none: subscribed again with it', async (t) => {
 	assert.deepEqual(second.changes[0].old, { id: 2, a: 10 });
 });
 
+// Says who is reset, and reads on until it is.
+async function untilReset(client) {
+	for (;;) {
+		const { type, id } = await client.next();
+		if (type === 'reset') return id;
+		assert.equal(type, 'subscribed');
+	}
+}
+
+test('another key, of columns that were left out: reset, for rows cannot be found by what they lack', async (t) => {
+	const client = await watched(t, 'rekeyed', 'id int PRIMARY KEY, a int NOT NULL, v text');
+	await client.subscribed({ id: 'with', table: 'rekeyed', columns: ['a'] });
+	await client.subscribed({ id: 'without', table: 'rekeyed', columns: ['v'], snapshot: true });
+	assert.deepEqual((await client.next('rows')).rows, []);
+	await cluster.sql(`INSERT INTO rekeyed VALUES (1, 10, 'x'), (2, 20, 'y')`);
+	const { position: since } = await client.transaction();
+	await cluster.sql('ALTER TABLE rekeyed DROP CONSTRAINT rekeyed_pkey; ALTER TABLE rekeyed ADD PRIMARY KEY (a)');
+	assert.equal(await untilReset(client), 'without');
+	assert.deepEqual((await client.next('rows')).rows, [{ a: 10, v: 'x' }, { a: 20, v: 'y' }]);
+	await client.silent();
+	const back = await cluster.client(t);
+	assert.equal((await back.subscribed({ id: 'back', table: 'rekeyed', columns: ['v'], since })).resumed, true);
+	assert.equal(await untilReset(back), 'back');
+});
+
 test('a shape that changes within one transaction is told between its changes', async (t) => {
 	const client = await watched(t, 'within', 'id int PRIMARY KEY');
 	await cluster.sql('INSERT INTO within VALUES (1); ALTER TABLE within ADD COLUMN n int; INSERT INTO within VALUES (2, 2)');

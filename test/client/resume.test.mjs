@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Cluster, until } from './cluster.mjs';
 
-const cluster = await Cluster.start({ 'plank.workers': 2, 'plank.history_size': '4MB' });
+const cluster = await Cluster.start({ 'plank.workers': 2, 'plank.history_size': '4MB', 'plank.ping_interval': '1h' });
 await cluster.sql(`
 	CREATE TABLE item (id int PRIMARY KEY, name text);
 	CREATE TABLE other (id int PRIMARY KEY);
@@ -117,4 +117,16 @@ test('what has left memory, another server\'s positions and garbage: reset or 22
 	assert.equal((await again.next('reset')).id, 'a');
 	await cluster.sql('INSERT INTO item VALUES (-1)');
 	assert.deepEqual(keys(await again.transaction()), ['insert -1']);
+});
+
+test('a shorter plank.ping_interval holds at once, for position messages too', async (t) => {
+	const client = await cluster.client(t);
+	await client.subscribed({ id: 'a', table: 'item' });
+	const positions = [];
+	client.onMessage = ({ type, position }) => type === 'position' && positions.push(position);
+	await cluster.sql(`ALTER SYSTEM SET plank.ping_interval = '1s'`);
+	await cluster.sql('SELECT pg_reload_conf()');
+	await until(() => positions.length > 1, 'position messages');
+	const { resumed } = await (await cluster.client(t)).subscribed({ id: 'a', table: 'item', since: positions[1] });
+	assert.equal(resumed, true);
 });

@@ -236,6 +236,49 @@ TEST_F(Resume, ABrokenPassGivesResetAfterWhatItBrought)
 	EXPECT_EQ(read(client), "subscribed:a transaction:60 reset:a transaction:102");
 }
 
+// It holds nothing from there on, and must not be told a place that it could go on from without the rows.
+TEST_F(Resume, AResetEndsAPassForWhoeverGetsTheRowsAgain)
+{
+	past.replays = true;
+	hub.begin_stream(100, "e-100");
+	deliver_row(101, items);
+	Client& client = connect();
+	subscribe(client, "a", "items", R"(,"snapshot":true,"since":"e-50")");
+	const uint64_t its = only_ticket();
+	Client& other = connect();
+	resume(other, "z", "e-50");
+	hub.replay_begun();
+	hub.replay_verified(its);
+	hub.replay_verified(past.wanted.rbegin()->first);
+	hub.replay(transaction(60, items));
+	Body rewritten;
+	rewritten.reset(items.relation, "rewritten");
+	hub.replay(std::move(*rewritten.transaction(61, shapes, now)));
+	hub.replay(transaction(62, items));
+	EXPECT_EQ(read(client), "subscribed:a transaction:60 reset:a reset:a");
+	EXPECT_EQ(snapshots.wanted.size(), 1u) << "its rows are read";
+	EXPECT_TRUE(hub.replay_passed(62)) << "the other one needs more";
+	EXPECT_FALSE(hub.replay_passed(100));
+	hub.replay_ended();
+	EXPECT_EQ(read(other), "subscribed:z transaction:60 reset:z transaction:62 transaction:101");
+}
+
+TEST_F(Resume, AResetBehindAPassIsNotLedUpTo)
+{
+	past.replays = true;
+	hub.begin_stream(100, "e-100");
+	deliver_row(101, items);
+	hub.reset_all("lost");
+	Client& client = connect();
+	subscribe(client, "a", "items", R"(,"snapshot":true,"since":"e-50")");
+	hub.replay_begun();
+	hub.replay_verified(only_ticket());
+	EXPECT_FALSE(hub.replay_passed(100));
+	hub.replay_ended();
+	EXPECT_EQ(read(client), "subscribed:a reset:a reset:a");
+	EXPECT_EQ(snapshots.wanted.size(), 1u);
+}
+
 TEST_F(Resume, ClientsJoinAPassWhereItStandsAndHearNothingTwice)
 {
 	Client& first = returning();

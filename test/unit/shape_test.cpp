@@ -108,6 +108,26 @@ TEST(Shape, NumbersOutOfRangeAreNoShape)
 	EXPECT_FALSE(Shape::decode(bytes(uint64_t{1} << 60, 0, 1, 0)));
 }
 
+TEST(Shape, TellsWhatCameIntoTheKeyByFormerNames)
+{
+	Shape former = test::shape_of(7, "public.t", {{"id", "integer"}, {"u", "integer"}, {"v", "text"}}, {0});
+	for (uint16_t i = 0; i < 3; ++i)
+		former.columns[i].number = i + 1;
+	Shape now = former;
+	now.columns[0].name = "id2";
+	EXPECT_TRUE(new_in_key(former, now).empty()) << "renamed";
+	now.columns[1].name = "u2";
+	now.key = {0, 1};
+	EXPECT_EQ(new_in_key(former, now), std::vector<std::string>{"u"});
+	now.columns.push_back({"n", "integer"});
+	now.columns[3].number = 4;
+	now.key = {3};
+	EXPECT_EQ(new_in_key(former, now), std::vector<std::string>{"n"});
+	now.key = {};
+	EXPECT_TRUE(new_in_key(former, now).empty()) << "none";
+	EXPECT_EQ(new_in_key(now, former), std::vector<std::string>{"id2"});
+}
+
 TEST(Shape, SaysWhichColumnsCarryText)
 {
 	Shape shape =
