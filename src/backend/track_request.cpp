@@ -67,17 +67,6 @@ Bitmapset* read_columns(ArrayType* array, Relation relation)
 	return bms_add_members(columns, key_columns(relation));
 }
 
-void notice_virtual_columns(Relation relation)
-{
-	const TupleDesc row = RelationGetDescr(relation);
-	for (int i = 0; i < row->natts; ++i) {
-		const FormData_pg_attribute& column = *TupleDescAttr(row, i);
-		if (column.attisdropped || !pg::is_virtual(column)) continue;
-		ereport(NOTICE, (errmsg("virtual generated column \"%s\" is not sent", NameStr(column.attname)),
-		                 errdetail("It is computed when it is read, and is in no row that changes.")));
-	}
-}
-
 [[noreturn]] void refuse(const char* kind, const char* name, const char* detail, const char* hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("cannot track %s \"%s\"", kind, name),
@@ -144,7 +133,6 @@ TrackRequest* read_request(const TrackArguments& arguments, Relation relation)
 	}
 
 	request->columns = arguments.columns ? name_list_of(relation, read_columns(arguments.columns, relation)) : "";
-	if (!arguments.columns) notice_virtual_columns(relation);
 	request->notify = arguments.notify ? arguments.notify : "";
 	if (arguments.notify && !core::is_channel_name(arguments.notify))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
