@@ -43,12 +43,14 @@ for (const Rows of [ModelRows, MirrorRows]) {
 		['deleted, but another', [remove(row(1, 'z'))]],
 		['a lost update', [update({ id: 1, v: 'b', version: 2 }, row(1, 'c', 3))]],
 		['an update twice', [update({ id: 1, v: 'a', version: 1 }, row(1, 'b', 2)), update({ id: 1, v: 'a', version: 1 }, row(1, 'b', 2))]],
+		['an update that keeps a former value to itself', [update({ id: 1, version: 1 }, row(1, 'b', 2))]],
+		['under the key of another row', [{ ...insert(row(2, 'b')), key: { id: 3 } }]],
 		['an older update', [update({ id: 1, v: 'a' }, row(1, 'b', 0))]],
 	];
 	for (const [what, changes] of wrong) {
 		test(`${name}: ${what}`, () => {
 			const copy = copyOf('items', Rows, [row(1, 'a')]);
-			const keyed = changes.map((change) => ({ ...change, key: { id: (change.new ?? change.old).id } }));
+			const keyed = changes.map((change) => ({ ...change, key: change.key ?? { id: (change.new ?? change.old).id } }));
 			assert.throws(() => copy.transaction('10', keyed), (error) => {
 				assert.ok(error instanceof Finding);
 				assert.ok(error.facts.messages.some((line) => line.includes('xid 10')));

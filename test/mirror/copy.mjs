@@ -214,10 +214,12 @@ export class Copy {
 	}
 
 	#check(change, name, xid) {
-		const { op, old, new: now } = change;
+		const { op, key, old, new: now } = change;
 		if (op === 'truncate') return;
 		// An equal row must be held in a bag; that the rows check themselves.
 		if (!this.rows.key) return;
+		const named = this.rows.key.filter((column) => canonical(key[column]) !== canonical((now ?? old)[column]));
+		if (named.length > 0) throw this.finding(`${op} under a key that is not its row's: ${named}`, name, { expected: now ?? old, change, xid });
 		const held = op === 'insert' ? this.rows.held(now) : this.rows.held(old ?? now, now ?? old);
 		if (op === 'insert') {
 			if (held !== undefined) throw this.finding('inserted, but held already', name, { expected: 'no row', held, change, xid });
@@ -226,6 +228,8 @@ export class Copy {
 		if (held === undefined) throw this.finding(`${op} of a row that is not held`, name, { expected: old, held: 'no row', change, xid });
 		const other = Object.keys(old ?? {}).filter((column) => column in held && canonical(held[column]) !== canonical(old[column]));
 		if (other.length > 0) throw this.finding(`${op} of a row that was another before: ${other}`, name, { expected: old, held, change, xid });
+		const unsaid = op === 'update' ? Object.keys(now).filter((column) => column in held && !(column in (old ?? {})) && canonical(held[column]) !== canonical(now[column])) : [];
+		if (unsaid.length > 0) throw this.finding(`an update that does not say what was before: ${unsaid}`, name, { expected: `old with ${unsaid}`, held, change, xid });
 		if (op === 'update' && versioned.has(this.table) && now.version <= held.version) {
 			throw this.finding('an update that is not newer', name, { expected: `a version above ${held.version}`, held, change, xid });
 		}
