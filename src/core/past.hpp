@@ -4,7 +4,7 @@
 //
 //   subscribe with `since` ─▶ Past::find ─▶ in_log      the log has everything after it
 //                                        ─▶ replay      Past::want(ticket); the hub's answer waits
-//                                        ─▶ later       the standby or its reader has not come so far: asked again soon
+//                                        ─▶ later       this worker, or the standby, has not come so far: asked again soon
 //                                        ─▶ lost        reset
 //                                        ─▶ malformed   an error
 //   A pass over the past, shared by the tickets it serves, calls

@@ -40,17 +40,18 @@ core::Found WalReplay::find(std::string_view text, const core::TransactionLog& l
 	const std::optional<core::WalPosition> position = core::WalPosition::read(text);
 	if (!position) return {Kind::malformed, 0, ""};
 	if (position->database != MyDatabaseId) return lost("the position is from another database");
+	// What is in the WAL but not in the log yet comes behind where a subscription that starts now would begin, which would tell
+	// it again.
+	const core::Found soon = {Kind::later, 0, "this worker has not come to the position"};
+	const bool ahead = position->end > hub_->place();
 	if (stream_.has_told(*position) && position->end >= log.complete_from())
-		return {Kind::in_log, log.first_after(position->end), ""};
+		return ahead ? soon : core::Found{Kind::in_log, log.first_after(position->end), ""};
 	switch (stream_.history().judge(position->system, position->timeline, position->timeline_began, position->end,
 	                                position->restart)) {
 		case pg::Judgement::good:
 			// One that was told before any commit record was read has nothing to be proven by.
 			if (position->time == 0 && position->xid == 0) return lost(kNotFound);
-			// Replay is ahead of the reading: what is live would begin before the position.
-			if (hub_ && position->end > hub_->place())
-				return {Kind::later, 0, "the worker has not come to the position"};
-			return {Kind::replay, 0, ""};
+			return ahead ? soon : core::Found{Kind::replay, 0, ""};
 		case pg::Judgement::ahead:
 			return {Kind::later, 0, "this standby has not come to the position"};
 		case pg::Judgement::future:

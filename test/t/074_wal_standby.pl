@@ -97,10 +97,19 @@ my $again = $primary->reconnect;
 is($again->subscribe('items', table => 'items', since => $position)->{resumed}, JSON::PP::true, 'clients are served while a commit hangs');
 $again->sync;
 is(scalar(grep { $_->{type} eq 'transaction' } @{ $again->{messages} }), 0, 'a restarted worker does not tell it either');
+# The standby shows it, so who was there may come with its position.
+my $early = $here->transaction;
+is(ids($early), $row - 1, 'a standby has replayed it, and tells it');
+my $moved = $primary->reconnect;
+$moved->send({ type => 'subscribe', id => 'items', table => 'items', since => $early->{position} });
+$moved->await('welcome');
+$again->sync for 1 .. 2;    # the request has been looked at
 $primary->safe_psql('postgres', 'ALTER SYSTEM RESET synchronous_standby_names');
 $primary->reload;
 is(ids($again->transaction), $row - 1, 'it is told once it is visible');
 is(ids($again->transaction), $row, 'in the order of commits');
+is($moved->await('subscribed')->{resumed}, JSON::PP::true, 'who had it from the standby resumes');
+is(ids($moved->transaction), $row, 'and does not hear of it twice');
 $waiting->quit;
 $position = $again->{messages}[-1]{position} if @{ $again->{messages} };
 
