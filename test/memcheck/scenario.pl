@@ -7,7 +7,7 @@ use lib "$ENV{PLANK_TOP}/test/t";
 use JSON::PP;
 use PlankClient;
 
-$PlankClient::timeout = $ENV{CHECK_TIMEOUT} // 60;    # everything is 30 times slower
+$PlankClient::timeout = $ENV{CHECK_TIMEOUT} // 600;    # everything is 30 times slower, on a busy machine more
 my ($bindir, $folder, $port, $plank_port) = @ARGV;
 my @psql = ("$bindir/psql", '-XqAt', '-v', 'ON_ERROR_STOP=1', '-h', $folder, '-p', $port, '-U', 'postgres', 'postgres');
 my $checks = 0;
