@@ -25,6 +25,14 @@ const update = (old, now) => ({ op: 'update', key: null, old, new: now });
 const remove = (old) => ({ op: 'delete', key: null, old });
 const row = (id, v, version = 1) => ({ id, v, version });
 
+test('rows that were read before a column was added have it, as null', () => {
+	const copy = new Copy('items', new ModelRows('items'), new History());
+	const reading = copy.void('test');
+	copy.shape({ key: keys.items, columns: columns('id', 'v', 'version', 'x1'), resumed: null });
+	copy.fill(reading, { rows: [row(1, 'a'), row(2, 'b')], columns: ['id', 'v', 'version'], snapshot: null });
+	assert.deepEqual(copy.rows.all(), [{ ...row(1, 'a'), x1: null }, { ...row(2, 'b'), x1: null }]);
+});
+
 for (const Rows of [ModelRows, MirrorRows]) {
 	const name = Rows.name;
 	test(`${name}: what is right passes`, () => {

@@ -46,10 +46,20 @@ export class ModelRows extends Model {
 		this.columns = names;
 		if (same) return;
 		this.rows.clear();
-		for (const row of rows) {
-			const former = new Map(Object.keys(row).map((name) => [identity(name), name]));
-			this.put(Object.fromEntries(names.map((name) => [name, row[name] ?? row[former.get(identity(name))] ?? null])));
-		}
+		for (const row of rows) this.put(this.#shaped(row));
+	}
+
+	/** Rows that were read before a definition that the stream had come to meanwhile. What was read ahead keeps what it has. */
+	filled(columns) {
+		if (columns === null || this.columns.every((name) => columns.includes(name))) return;
+		const rows = this.all();
+		this.rows.clear();
+		for (const row of rows) this.put({ ...this.#shaped(row), ...row });
+	}
+
+	#shaped(row) {
+		const former = new Map(Object.keys(row).map((name) => [identity(name), name]));
+		return Object.fromEntries(this.columns.map((name) => [name, row[name] ?? row[former.get(identity(name))] ?? null]));
 	}
 
 	all() {
