@@ -462,7 +462,6 @@ class Hub {
 	uint64_t last_reading_ = 0;
 	std::deque<uint64_t> to_start_;  // readings whose condition has to be had first; some may be gone
 	std::deque<RefusedReading> refused_readings_;
-
 	// Tables that are to be looked at again for a role, and those that were locked when it was their turn.
 	std::map<std::pair<uint32_t, std::string>, Look> looks_, locked_looks_;
 	bool look_at_channels_ = false, look_at_filters_ = false, channels_unknown_ = false;

@@ -124,6 +124,39 @@ TEST_F(Resume, ShapesAreToldAsTheyWereThen)
 	EXPECT_EQ(read(client), "transaction:11 subscribed:a transaction:12");
 }
 
+// They cannot be found by it any more.
+TEST_F(Resume, RowsWithoutTheColumnsOfANewKeyAreVoid)
+{
+	Shape rekeyed = add_column("items");
+	Client& client = connect();
+	subscribe(client, "all", "items");
+	subscribe(client, "without", "items", R"(,"columns":["v"])");
+	Client& with = connect();
+	subscribe(with, "with", "items", R"(,"columns":["c2"])");
+	read(client);
+	read(with);
+	rekeyed.key = {2};
+	rekeyed.derive();
+	Body body;
+	body.row(Tag::insert, body.shape(rekeyed), {"1", "\"x\"", "\"k\""});
+	deliver(10, body);
+	EXPECT_EQ(read(client), "subscribed:all subscribed:without reset:without transaction:10");
+	EXPECT_EQ(read(with), "subscribed:with transaction:10");
+	EXPECT_EQ(hub.counters().resets_ddl, 1u);
+	rekeyed.columns.push_back({"c3", "text"});
+	rekeyed.key = {3};
+	rekeyed.derive();
+	Body second;
+	second.row(Tag::insert, second.shape(rekeyed), {"1", "\"x\"", "\"k\"", "\"l\""});
+	deliver(11, second);
+	EXPECT_EQ(read(client), "subscribed:all subscribed:without reset:all reset:without transaction:11")
+	    << "not captured";
+	EXPECT_EQ(read(with), "subscribed:with reset:with transaction:11");
+	Client& back = connect();
+	subscribe(back, "a", "items", R"(,"snapshot":true,"columns":["v"],"since":"e-0-w")");
+	EXPECT_EQ(read(back), "subscribed:a reset:a");
+}
+
 TEST_F(Resume, ManyThatComeBackTogetherShareTheirFrames)
 {
 	for (uint64_t xid = 10; xid < 20; ++xid)

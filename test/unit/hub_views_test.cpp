@@ -409,39 +409,6 @@ TEST_F(Views, AShapeToldBeforeTheRowsIsNoPlaceToGoOnFrom)
 	EXPECT_NE(again.find(R"(~x")"), std::string::npos) << again;
 }
 
-// They cannot be found by it any more.
-TEST_F(Views, RowsWithoutTheColumnsOfANewKeyAreVoid)
-{
-	Shape rekeyed = add_column("items");
-	Client& client = connect();
-	watch(client, "all", "");
-	watch(client, "without", "", R"(,"columns":["v"])");
-	Client& with = connect();
-	watch(with, "with", "", R"(,"columns":["c2"])");
-	read(client);
-	read(with);
-	rekeyed.key = {2};
-	rekeyed.derive();
-	Body body;
-	body.row(Tag::insert, body.shape(rekeyed), {"1", "\"x\"", "\"k\""});
-	deliver(10, body);
-	EXPECT_EQ(read(client), "subscribed:all subscribed:without reset:without transaction:10");
-	EXPECT_EQ(read(with), "subscribed:with transaction:10");
-	EXPECT_EQ(hub.counters().resets_ddl, 1u);
-	rekeyed.columns.push_back({"c3", "text"});
-	rekeyed.key = {3};
-	rekeyed.derive();
-	Body second;
-	second.row(Tag::insert, second.shape(rekeyed), {"1", "\"x\"", "\"k\"", "\"l\""});
-	deliver(11, second);
-	EXPECT_EQ(read(client), "subscribed:all subscribed:without reset:all reset:without transaction:11")
-	    << "not captured";
-	EXPECT_EQ(read(with), "subscribed:with reset:with transaction:11");
-	Client& back = connect();
-	watch(back, "a", "", R"(,"snapshot":true,"columns":["v"],"since":"e-0-w")");
-	EXPECT_EQ(read(back), "subscribed:a reset:a");
-}
-
 TEST_F(Views, AClientThatDoesNotReadPausesItsRows)
 {
 	Client& client = connect();
