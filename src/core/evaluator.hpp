@@ -64,6 +64,9 @@ struct Verdicts {
 	// Filters that could not be judged because the row was written when the table was another one (DDL): they stand, but
 	// their subscribers must read the table again.
 	std::vector<FilterId> unreadable;
+	// A table that row security reads is locked: but for `failed` nothing of this counts, and the change is to be evaluated
+	// again soon. It does not come for ever: the filters fail then.
+	bool locked = false;
 };
 
 // What a look at filters after DDL, GRANT or REVOKE has found.

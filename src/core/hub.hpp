@@ -15,6 +15,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -80,10 +81,8 @@ class Hub {
 	// Judges transactions by the filters until `deadline`, and lets those that are done into the log; true when some are
 	// left. Uses the database.
 	bool judge(std::chrono::steady_clock::time_point deadline);
-	bool has_to_judge() const noexcept
-	{
-		return stale_.empty() && (!incoming_.empty() || !judgements_.empty() || !to_start_.empty());
-	}
+	bool has_to_judge() const noexcept;
+	bool waits_for_lock() const noexcept;  // on a table that row security reads: it is looked at again within 50 ms
 	// More has come than was judged: the transport should not bring more for now, if it can wait.
 	bool is_behind() const noexcept { return incoming_bytes_ > limits_.log.memory / 4; }
 	// Another application's NOTIFY on an exposed channel. `payload`: text in UTF-8.
@@ -95,6 +94,7 @@ class Hub {
 	// True when there is something to be asked now, or soon (has_delayed_requests).
 	bool has_requests() const noexcept { return !asking_.empty() || has_delayed_requests(); }
 	bool has_delayed_requests() const noexcept { return !asking_later_.empty(); }
+	bool has_requests_now() const noexcept { return !asking_.empty() && !(progress_.begun && waits_for_lock()); }
 	// Every watched table and channel is to be looked at again, because of `change`.
 	void look_again(const CatalogChange& change);
 	// Does it until `deadline`, and tells subscribers what is different for them; true when some is left that need not
@@ -193,7 +193,8 @@ class Hub {
 	bool subscribe_table(Session& session, const Request& request);
 	bool start_subscription(Session& session, const Request& request, const TableAnswer& found);
 	bool subscribe_channel(Session& session, const Request& request);
-	bool choose(Session& session, const Request& request, const TableAnswer& found, Subscription& subscription);
+	std::optional<bool> choose(Session& session, const Request& request, const TableAnswer& found,
+	                           Subscription& subscription);
 	void add_subscription(Session& session, Subscription&& subscription);
 	void end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,
 	                       std::string_view code, std::string_view message);
@@ -222,8 +223,7 @@ class Hub {
 		bool columns = false;  // they, or which of them the role may read, are others than before
 	};
 	using Outcomes = std::map<std::pair<uint32_t, std::string_view>, Outcome>;
-	// Filters that were had anew in one go, by whose they are.
-	using Renewed = std::unordered_map<std::string, FilterId>;
+	using Renewed = std::unordered_map<std::string, FilterId>;  // filters had anew in one go, by whose they are
 	void look_at_tables(std::chrono::steady_clock::time_point deadline);
 	void act_on(Outcomes& outcomes);
 	void hold_columns_against(const Outcomes& outcomes);
@@ -254,8 +254,7 @@ class Hub {
 		uint64_t number = 0;  // moved: place; fence: its own
 		std::string position;
 	};
-	// How far an entry has been judged.
-	struct Progress {
+	struct Progress {  // how far an entry has been judged
 		bool begun = false;
 		size_t offset = 0;
 		uint64_t born = 0;
@@ -263,8 +262,7 @@ class Hub {
 		std::vector<FilterId> unreadable;
 		int errors = 0;
 	};
-	// A stretch of a log that was judged before some filter was there.
-	struct Judgement {
+	struct Judgement {                             // a stretch of a log that was judged before some filter was there
 		std::shared_ptr<TransactionLog> replayed;  // null: the live log
 		uint64_t next, until;
 		uint64_t born;
@@ -279,6 +277,7 @@ class Hub {
 	void let_in(Incoming&& incoming);
 	void admit(LogEntry&& entry);
 	bool judge_entry(const LogEntry& entry, Progress& progress, std::chrono::steady_clock::time_point deadline);
+	void judge_all(std::chrono::steady_clock::time_point deadline);
 	bool judge_again(std::chrono::steady_clock::time_point deadline);
 	bool judge_incoming(std::chrono::steady_clock::time_point deadline);
 	void end_failed_filters();
@@ -455,6 +454,7 @@ class Hub {
 	std::deque<Incoming> incoming_;  // in the order of the stream, the first perhaps judged in part
 	size_t incoming_bytes_ = 0;
 	Progress progress_;
+	std::chrono::steady_clock::time_point judge_at_{};  // not before, for a lock
 	std::deque<Judgement> judgements_;
 	Progress again_;                           // of the first
 	std::vector<Session*> waiting_for_judge_;  // may have gone meanwhile: looked up before use

@@ -14,6 +14,7 @@ namespace {
 constexpr int kLookAtClock = 16;       // changes between two looks
 constexpr int kMostErrors = 10;        // of the database, with one transaction
 constexpr uint64_t kLookAhead = 4096;  // entries
+constexpr auto kAskAgain = std::chrono::milliseconds(50);
 
 bool by_filter(const Match& a, const Match& b) { return a.filter < b.filter; }
 
@@ -153,6 +154,13 @@ bool Hub::judge_entry(const LogEntry& entry, Progress& progress, std::chrono::st
 		if (!evaluator_.has_filters(shape.relation)) continue;
 		progress.offset = at;
 		evaluator_.evaluate(shape, record, verdicts);
+		failed_filters_.insert(failed_filters_.end(), verdicts.failed.begin(), verdicts.failed.end());
+		if (verdicts.locked) {
+			judge_at_ = std::chrono::steady_clock::now() + kAskAgain;
+			// Requests need not wait for it.
+			if (progress.matches.empty() && progress.unreadable.empty()) progress = {};
+			return false;
+		}
 		progress.offset = reader.offset();
 		for (const Verdict& verdict : verdicts.passed) {
 			progress.matches.push_back({verdict.filter, verdict.before, verdict.after, at});
@@ -160,7 +168,6 @@ bool Hub::judge_entry(const LogEntry& entry, Progress& progress, std::chrono::st
 			__builtin_prefetch(filters_.data() + verdict.filter);
 		}
 		progress.unreadable.insert(progress.unreadable.end(), verdicts.unreadable.begin(), verdicts.unreadable.end());
-		failed_filters_.insert(failed_filters_.end(), verdicts.failed.begin(), verdicts.failed.end());
 		if (--until_look > 0) continue;
 		if (std::chrono::steady_clock::now() >= deadline) return false;
 		until_look = kLookAtClock;
@@ -194,10 +201,31 @@ bool Hub::judge_incoming(std::chrono::steady_clock::time_point deadline)
 	return true;
 }
 
+bool Hub::waits_for_lock() const noexcept
+{
+	return judge_at_ != std::chrono::steady_clock::time_point{} && std::chrono::steady_clock::now() < judge_at_;
+}
+
+bool Hub::has_to_judge() const noexcept
+{
+	if (!stale_.empty()) return false;
+	return !to_start_.empty() || ((!incoming_.empty() || !judgements_.empty()) && !waits_for_lock());
+}
+
 bool Hub::judge(std::chrono::steady_clock::time_point deadline)
 {
 	release_unused();
 	if (!has_to_judge()) return false;
+	if (!waits_for_lock()) judge_all(deadline);
+	end_failed_filters();
+	settle();
+	// Not before the batch is over, for it uses the database too.
+	start_readings(deadline);
+	return has_to_judge();
+}
+
+void Hub::judge_all(std::chrono::steady_clock::time_point deadline)
+{
 	evaluator_.begin_turn();
 	bool live = !incoming_.empty();
 	try {
@@ -206,7 +234,7 @@ bool Hub::judge(std::chrono::steady_clock::time_point deadline)
 		const auto now = std::chrono::steady_clock::now();
 		judge_incoming(judgements_.empty() ? deadline : now + (deadline - now) / 4 * 3);
 		live = false;
-		judge_again(deadline);
+		if (!waits_for_lock()) judge_again(deadline);
 		evaluator_.end_batch();
 	} catch (...) {
 		evaluator_.abort_batch();
@@ -218,11 +246,6 @@ bool Hub::judge(std::chrono::steady_clock::time_point deadline)
 		}
 		throw;
 	}
-	end_failed_filters();
-	settle();
-	// Not before the batch is over, for it uses the database too.
-	start_readings(deadline);
-	return has_to_judge();
 }
 
 // --- What is judged again ------------------------------------------------------------------------------------------

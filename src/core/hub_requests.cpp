@@ -214,8 +214,9 @@ bool Hub::subscribe_table(Session& session, const Request& request)
 	return true;
 }
 
-// Which columns and which rows; false when the request has been refused.
-bool Hub::choose(Session& session, const Request& request, const TableAnswer& found, Subscription& subscription)
+// Which columns and which rows; false when the request has been refused, nothing when it must be asked again later.
+std::optional<bool> Hub::choose(Session& session, const Request& request, const TableAnswer& found,
+                                Subscription& subscription)
 {
 	if (request.some_columns) {
 		for (const std::string& name : request.columns) {
@@ -237,6 +238,7 @@ bool Hub::choose(Session& session, const Request& request, const TableAnswer& fo
 	if (request.where.empty() && !found.row_security) return true;
 	std::variant<FilterId, FilterFault> filter = evaluator_.add_filter(*session.identity, *found.shape, request.where);
 	if (auto* fault = std::get_if<FilterFault>(&filter)) {
+		if (fault->sqlstate == kLocked) return std::nullopt;
 		if (fault->position > 0 && fault->detail.empty())
 			fault->detail = "At character " + std::to_string(fault->position) + ".";
 		refuse(session, {request.id, std::move(fault->code), std::move(fault->message), std::move(fault->detail),
@@ -264,7 +266,8 @@ bool Hub::start_subscription(Session& session, const Request& request, const Tab
 	subscription.events = request.events;
 	subscription.numbers_as_text = request.numbers_as_text;
 	subscription.snapshot = request.snapshot;
-	if (!choose(session, request, found, subscription)) return true;
+	const std::optional<bool> chosen = choose(session, request, found, subscription);
+	if (!chosen || !*chosen) return chosen.has_value();
 	add_subscription(session, std::move(subscription));
 	note_readable(session.role, found);
 	start(session, session.subscriptions.back(), shape, request.since, past);

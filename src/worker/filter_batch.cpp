@@ -98,6 +98,8 @@ void FilterEvaluator::evaluate(const core::Shape& shape, const core::Record& cha
 	verdicts.passed.clear();
 	verdicts.failed.clear();
 	verdicts.unreadable.clear();
+	verdicts.locked = false;
+	met_lock_ = false;
 	const auto found = tables_.find(shape.relation);
 	if (found == tables_.end() || change.op == core::Op::truncate) return;
 	if (!unit_.is_open()) unit_.open(limits_, execution_.context->ecxt_per_tuple_memory);
@@ -108,8 +110,10 @@ void FilterEvaluator::evaluate(const core::Shape& shape, const core::Record& cha
 		table->prepare(shape, row_, change.op, change_);
 		find(*table, verdicts);
 		run(*table, verdicts);
+		if (verdicts.locked) return;
 		verdicts.passed.insert(verdicts.passed.end(), table->certain().begin(), table->certain().end());
 	}
+	if (!met_lock_) locked_since_ = {};
 }
 
 void FilterEvaluator::fail(core::FilterId id, const core::FilterFault& fault, core::Verdicts& verdicts)
@@ -181,6 +185,24 @@ void FilterEvaluator::fail_policy(const FilterTable& table, Policy& policy, cons
 // Whether the server was asked to cancel something: not the filter's fault, so it is tried again.
 bool FilterEvaluator::is_foreign_cancel(const core::FilterFault& fault) { return fault.sqlstate == "57014"; }
 
+// So that an ordinary ALTER TABLE ends nobody. All that comes behind the change waits too, so this is not for long.
+bool FilterEvaluator::may_wait_for_lock() noexcept
+{
+	constexpr auto kLongest = std::chrono::milliseconds(3000);
+	const auto now = std::chrono::steady_clock::now();
+	met_lock_ = true;
+	if (locked_since_ == std::chrono::steady_clock::time_point{}) {
+		locked_since_ = now;
+		lock_is_told_ = false;
+	}
+	if (now - locked_since_ < kLongest) return true;
+	if (!std::exchange(lock_is_told_, true))
+		pg::log_line(LOG, "a table that row security reads is locked for too long; subscriptions end",
+		             "Commits were held back from clients for it.",
+		             "Let transactions that lock tables which policies read be short.");
+	return false;
+}
+
 void FilterEvaluator::find(FilterTable& table, core::Verdicts& verdicts)
 {
 	int conflicts = 0;
@@ -241,6 +263,10 @@ void FilterEvaluator::run(FilterTable& table, core::Verdicts& verdicts)
 			Filter& filter = filters_[candidates[at_]];
 			FilterTable::mend(policy ? policy->conjuncts : filter.conjuncts);
 			if (conflict && ++conflicts <= kMostConflicts) continue;
+			if (policy && fault.sqlstate == core::kLocked && may_wait_for_lock()) {
+				verdicts.locked = true;
+				return;
+			}
 			if (!unreadable && is_foreign_cancel(fault) && ++cancels <= kMostCancels) continue;
 			cancels = conflicts = 0;
 			if (unreadable)

@@ -91,6 +91,7 @@ class FilterEvaluator final : public core::Evaluator {
 	void fail(core::FilterId id, const core::FilterFault& fault, core::Verdicts& verdicts);
 	void stop(core::FilterId id);
 	static bool is_foreign_cancel(const core::FilterFault& fault);
+	bool may_wait_for_lock() noexcept;
 	void find(FilterTable& table, core::Verdicts& verdicts);
 	void run(FilterTable& table, core::Verdicts& verdicts);
 
@@ -105,6 +106,9 @@ class FilterEvaluator final : public core::Evaluator {
 	core::Row row_;
 	std::deque<Look> looks_;
 	bool in_policy_ = false;  // what went wrong when a filter was added
+	// Since when changes have met tables that row security reads and that are locked.
+	std::chrono::steady_clock::time_point locked_since_{};
+	bool met_lock_ = false, lock_is_told_ = false;
 	uint64_t change_ = 0;
 	size_t at_ = 0;  // among the candidates
 };

@@ -23,6 +23,8 @@ constexpr struct {
     {"IntervalStyle", "postgres"},
     {"TimeZone", "UTC"},
     {"lc_monetary", "C"},
+    // What is locked is asked for again, between turns.
+    {"lock_timeout", "20"},
     {"extra_float_digits", "1"},
     {"bytea_output", "hex"},
     {"array_nulls", "on"},

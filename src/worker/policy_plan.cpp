@@ -71,6 +71,25 @@ bool take_answer(TupleTableSlot* slot, DestReceiver* self)
 	return true;
 }
 
+// Or fails at once: the worker stands in no queue.
+void lock_tables(List* entries)
+{
+	ListCell* cell;
+	foreach (cell, entries) {
+		const auto* const entry = lfirst_node(RangeTblEntry, cell);
+		if (entry->rtekind == RTE_RELATION && !ConditionalLockRelationOid(entry->relid, AccessShareLock))
+			ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("the table is locked")));
+	}
+}
+
+bool lock_tables_of(Node* node, void* context)
+{
+	if (!node) return false;
+	if (!IsA(node, Query)) return pg::walk_expression(node, lock_tables_of, context);
+	lock_tables(reinterpret_cast<Query*>(node)->rtable);
+	return pg::walk_query(reinterpret_cast<Query*>(node), lock_tables_of, context);
+}
+
 }  // namespace
 
 PolicyPlan::~PolicyPlan()
@@ -104,14 +123,7 @@ void PolicyPlan::open(Node* condition, TupleDesc row)
 	plan();
 }
 
-void PolicyPlan::lock() const
-{
-	ListCell* cell;
-	foreach (cell, planned_->rtable) {
-		const auto* const entry = lfirst_node(RangeTblEntry, cell);
-		if (entry->rtekind == RTE_RELATION) LockRelationOid(entry->relid, AccessShareLock);
-	}
-}
+void PolicyPlan::lock() const { lock_tables(planned_->rtable); }
 
 void PolicyPlan::plan()
 {
@@ -119,6 +131,7 @@ void PolicyPlan::plan()
 	MemoryContextReset(plan_memory_);
 	const MemoryContext caller = MemoryContextSwitchTo(plan_memory_);
 	auto* const query = static_cast<Query*>(copyObjectImpl(query_));
+	(void)lock_tables_of(reinterpret_cast<Node*>(query), nullptr);
 	AcquireRewriteLocks(query, true, false);
 	const uint64 before = changes;
 	Query* const rewritten = linitial_node(Query, pg_rewrite_query(query));

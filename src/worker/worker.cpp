@@ -27,7 +27,8 @@ constexpr auto kJudgeTime = std::chrono::milliseconds(10);
 constexpr auto kRowsTime = std::chrono::milliseconds(5);
 constexpr auto kRequestTime = std::chrono::milliseconds(10);
 constexpr auto kLookTime = std::chrono::milliseconds(10);
-constexpr long kHeld = 10;                                 // ms
+constexpr long kHeld = 10;  // ms
+constexpr long kLocked = 20;
 constexpr auto kGoodbye = std::chrono::milliseconds(800);  // a fast shutdown takes less than 2 s
 
 }  // namespace
@@ -86,12 +87,13 @@ void Worker::turn()
 	// What serve_database leaves alone while the database is not served must not keep the loop from sleeping.
 	const bool ready = web_.not_ready.empty();
 	const bool more = (hub_.has_starved() && !hub_.is_holding()) || hub_.has_to_look() ||
-	                  (ready && (hub_.has_to_judge() || hub_.has_requests() || more_rows_ || rows_.has_changes() ||
+	                  (ready && (hub_.has_to_judge() || hub_.has_requests_now() || more_rows_ || rows_.has_changes() ||
 	                             notices_.has_more()));
 	const auto now = Clock::now();
 	const auto to_tick = std::chrono::duration_cast<std::chrono::milliseconds>(next_tick_ - now).count();
 	// Requests that wait for a lock are asked again every 50 ms; others are answered at once below.
-	const long patience = hub_.is_holding() ? kHeld : receiving_ ? receiver_->patience() : 1000;
+	long patience = hub_.is_holding() ? kHeld : receiving_ ? receiver_->patience() : 1000;
+	if (ready && (hub_.has_delayed_requests() || hub_.waits_for_lock())) patience = std::min(patience, kLocked);
 	loop_.wait(more ? 0 : std::clamp<long>(to_tick + 1, 0, patience));
 	MemoryContextReset(pg::turn_memory());
 	MemoryContextSwitchTo(pg::turn_memory());

@@ -76,7 +76,7 @@ my $from = $row + 1;
 for my $round (1 .. 30)
 {
 	$primary->insert(++$row);
-	$primary->safe_psql('postgres', $round % 3 ? q{UPDATE members SET note = note || 'x'; } : 'BEGIN; LOCK members; COMMIT');
+	$primary->safe_psql('postgres', $round % 3 ? q{UPDATE members SET note = note || 'x'; } : 'DO $$ BEGIN LOCK members; END $$');
 	$primary->safe_psql('postgres', 'VACUUM members') if $round % 5 == 0;
 }
 $primary->safe_psql('postgres', 'INSERT INTO plain VALUES (1)');

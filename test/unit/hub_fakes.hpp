@@ -110,6 +110,7 @@ class FakeEvaluator final : public core::Evaluator {
 	bool in_callback = false;
 	std::function<std::string(const core::Identity&)> policy;  // none: no row security
 	bool locked = false;                                       // the tables, by DDL
+	size_t locked_from = SIZE_MAX;                             // on, by `evaluated`, what row security reads is
 	std::string unreadable;                                    // the text of filters that cannot judge any row
 	size_t added = 0;
 	// Instead of the form `v=x`: whether a row passes, by its columns' JSON texts.
@@ -185,10 +186,12 @@ class FakeEvaluator final : public core::Evaluator {
 	{
 		EXPECT_TRUE(in_batch_);
 		if (throws) throw std::runtime_error("the database is away");
-		++evaluated;
 		verdicts.passed.clear();
 		verdicts.failed.clear();
 		verdicts.unreadable.clear();
+		verdicts.locked = evaluated >= locked_from;
+		if (verdicts.locked) return;
+		++evaluated;
 		core::Reader reader(change.image);
 		Row now(shape.columns.size());
 		for (std::string_view& value : now)

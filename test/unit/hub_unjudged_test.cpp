@@ -8,6 +8,7 @@
 namespace plank::core {
 namespace {
 
+using std::chrono::steady_clock;
 using test::Body;
 
 class Unjudged : public test::HubFixture {
@@ -18,6 +19,12 @@ class Unjudged : public test::HubFixture {
 	{
 		deliver_row(xid, items, v);
 		judge();
+	}
+	void unlock()
+	{
+		evaluator.locked_from = SIZE_MAX;
+		const auto end = steady_clock::now() + std::chrono::seconds(10);
+		while (!hub.has_to_judge() && steady_clock::now() < end) {}
 	}
 };
 
@@ -112,6 +119,52 @@ TEST_F(Unjudged, WhatIsTooMuchToJudgeLosesNobodyElseAnything)
 	read(later);
 	judge();
 	EXPECT_EQ(read(later), "transaction:11 transaction:12 transaction:13");
+}
+
+TEST_F(Unjudged, WhatALockedTableHoldsUpIsToldWhenItIsFree)
+{
+	Client& client = connect();
+	subscribe(client, "a", "items", R"(,"where":"v=\"x\"")");
+	read(client);
+	evaluator.locked_from = 0;
+	insert(10, "\"x\"");
+	EXPECT_EQ(read(client), "");
+	EXPECT_TRUE(hub.waits_for_lock());
+	EXPECT_FALSE(hub.has_to_judge());
+	// Who asks meanwhile is answered, and sees what is still to come.
+	Client& other = connect();
+	subscribe(other, "b", "items", R"(,"where":"v=\"x\"")");
+	EXPECT_EQ(read(other), "subscribed:b");
+	unlock();
+	insert(11, "\"x\"");
+	EXPECT_EQ(read(client), "transaction:10 transaction:11");
+	EXPECT_EQ(read(other), "transaction:10 transaction:11");
+}
+
+TEST_F(Unjudged, ATransactionThatALockInterruptsGoesOnWhereItStood)
+{
+	Client& client = connect();
+	subscribe(client, "a", "items", R"(,"where":"v=\"x\"")");
+	read(client);
+	Body body;
+	const uint32_t shape = body.shape(items);
+	body.row(Tag::insert, shape, {"1", "\"x\""}).row(Tag::insert, shape, {"2", "\"x\""});
+	evaluator.locked_from = 1;
+	deliver(10, body);
+	judge();
+	EXPECT_EQ(evaluator.evaluated, 1);
+	EXPECT_EQ(read(client), "");
+	// A new condition would see its second half only.
+	Client& other = connect();
+	subscribe(other, "b", "items", R"(,"where":"v=\"y\"")");
+	EXPECT_EQ(read(other), "");
+	EXPECT_FALSE(hub.has_requests_now());
+	unlock();
+	judge();
+	EXPECT_EQ(evaluator.evaluated, 2);
+	EXPECT_EQ(read(client), "transaction:10");
+	hub.process_requests(steady_clock::time_point::max());
+	EXPECT_EQ(read(other), "subscribed:b");
 }
 
 }  // namespace
