@@ -167,6 +167,11 @@ export async function startEcho(flags = []) {
 		port,
 		pid: child.pid,
 		log: () => log,
+		// What it writes there comes on a way of its own, perhaps later than what it has sent.
+		async logged(text) {
+			for (const end = Date.now() + patience; !log.includes(text); await new Promise((resolve) => setTimeout(resolve, 10)))
+				if (Date.now() > end) throw new Error(`it has not logged: ${text}\n${log}`)
+		},
 		signal: (name) => { signalled = true; child.kill(name) },
 		exited: () => (child.exitCode !== null ? Promise.resolve() : once(child, 'exit')),
 		// Every test ends here: the program must end by itself, cleanly, with nothing left open and no sanitizer report.

@@ -131,6 +131,7 @@ describe('many clients', () => {
 			for (const raw of raws) raw.destroy()
 			const late = await WS.open(echo.port)
 			await late.roundTrip()
+			await echo.logged('new clients have to wait')
 			assert.equal(echo.log().split('new clients have to wait').length - 1, 1)
 			first.destroy()
 			late.destroy()
