@@ -8,25 +8,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use PlankCluster;
 
-my $primary = PlankCluster->create('primary', bare => 1, conf => <<'CONF');
-plank.transport = wal
-max_prepared_transactions = 10
-wal_keep_size = 256MB
-CONF
-# Streaming needs what init left out.
-$primary->append_conf('postgresql.conf', "wal_level = replica\nmax_wal_senders = 5\nhot_standby = on\n");
-$primary->append_conf('pg_hba.conf', "local replication all trust\n");
-$primary->start;
-$primary->set_up('postgres');
-$primary->backup('base');
-
-my $standby = PostgreSQL::Test::Cluster->new('standby');
-bless $standby, 'PlankCluster';
-$standby->init_from_backup($primary, 'base', has_streaming => 1);
-$standby->{plank_port} = PostgreSQL::Test::Cluster::get_free_port();
-$standby->append_conf('postgresql.conf', "plank.port = $standby->{plank_port}\n");
-$standby->start;
-$standby->wait_until_ready;
+my ($primary, $standby) = PlankCluster->create_pair(conf => "max_prepared_transactions = 10\n");
 
 sub ids { return join ' ', map { $_->{new}{id} } @{ $_[0]{changes} } }
 
