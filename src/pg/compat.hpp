@@ -18,6 +18,7 @@ extern "C" {
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
 #include "utils/lsyscache.h"
+#include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #if PG_VERSION_NUM >= 170000
@@ -38,6 +39,13 @@ inline AclResult object_aclcheck(Oid class_id, Oid object, Oid role, AclMode mod
 	Assert(class_id == NamespaceRelationId);
 	(void)class_id;
 	return pg_namespace_aclcheck(object, role, mode);
+}
+
+inline List* stringToQualifiedNameList(const char* text, Node* soft_errors)
+{
+	Assert(!soft_errors);
+	(void)soft_errors;
+	return stringToQualifiedNameList(text);
 }
 
 #define rd_firstRelfilelocatorSubid rd_firstRelfilenodeSubid

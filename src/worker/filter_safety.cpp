@@ -283,14 +283,22 @@ bool is_time(Oid type, bool)
 bool is_name_of_configuration(Oid type) { return type == REGCONFIGOID || type == REGDICTIONARYOID; }
 
 // One that the role may not use is one that is not there.
-void refuse_hidden_schema(const char* name)
+void refuse_hidden_schema(const char* name, Oid type)
 {
-	const List* const names = strchr(name, '.') ? stringToQualifiedNameList(name) : NIL;
+	const List* const names = strchr(name, '.') ? stringToQualifiedNameList(name, nullptr) : NIL;
 	if (list_length(names) < 2) return;
 	const char* const schema = strVal(list_nth(names, list_length(names) - 2));
 	const Oid oid = get_namespace_oid(schema, true);
-	if (OidIsValid(oid) && object_aclcheck(NamespaceRelationId, oid, GetUserId(), ACL_USAGE) != ACLCHECK_OK)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA), errmsg("schema \"%s\" does not exist", schema)));
+	if (!OidIsValid(oid) || object_aclcheck(NamespaceRelationId, oid, GetUserId(), ACL_USAGE) == ACLCHECK_OK) return;
+		// As PostgreSQL words it.
+#if PG_VERSION_NUM >= 160000
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+	                errmsg("text search %s \"%s\" does not exist",
+	                       type == REGCONFIGOID ? "configuration" : "dictionary", NameListToString(names))));
+#else
+	(void)type;
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA), errmsg("schema \"%s\" does not exist", schema)));
+#endif
 }
 
 bool tells_names(Oid type, bool)
@@ -425,7 +433,7 @@ void check_literal(const char* text, Oid type)
 	if (get_typtype(type) == TYPTYPE_DOMAIN && !has_trusted_constraints(type)) refuse("this domain", -1);
 	if (holds(type, is_time) && speaks_of_now(text)) refuse("a time that is not fixed", -1);
 	if (holds(type, tells_names) && !is_a_number(text)) refuse("names of objects; write its OID", -1);
-	if (is_name_of_configuration(type)) refuse_hidden_schema(text);
+	if (is_name_of_configuration(type)) refuse_hidden_schema(text, type);
 }
 
 }  // namespace plank::worker
