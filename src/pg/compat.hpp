@@ -41,11 +41,11 @@ inline AclResult object_aclcheck(Oid class_id, Oid object, Oid role, AclMode mod
 	return pg_namespace_aclcheck(object, role, mode);
 }
 
-inline List* stringToQualifiedNameList(const char* text, Node* soft_errors)
+inline List* stringToQualifiedNameList(const char* names, Node* soft_errors)
 {
 	Assert(!soft_errors);
 	(void)soft_errors;
-	return stringToQualifiedNameList(text);
+	return stringToQualifiedNameList(names);
 }
 
 #define rd_firstRelfilelocatorSubid rd_firstRelfilenodeSubid
