@@ -52,6 +52,7 @@ test('stat counts what happens, and never backwards', async (t) => {
 		assert.equal(rows.length, 1);
 		return Object.fromEntries(Object.entries(rows[0]).map(([name, value]) => [name, /^\d+$/.test(value) ? Number(value) : value]));
 	};
+	await cluster.counted('changes'); // what came before has been told
 	const before = await stat();
 	assert.deepEqual([before.state, before.transport, before.port, before.database], ['ready', 'notify', cluster.port, 'app']);
 	const client = await cluster.client(t);
