@@ -324,6 +324,7 @@ void Hub::log_replayed(LogEntry&& entry)
 		ticket->idle = false;
 		if (ticket->session) ticket->session->link.request_write();
 	}
+	if (resets.empty()) return;
 	// What follows would be nothing to whoever gets the rows again.
 	for (const std::shared_ptr<Ticket>& ticket : open_tickets())
 		if (ticket->subscription.snapshot && concern(resets, ticket->subscription))
