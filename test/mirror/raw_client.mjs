@@ -226,12 +226,13 @@ export class RawClient extends Follower {
 	}
 
 	// What a view sees is what it asked for and the key.
-	#checkColumns({ id, columns }) {
+	#checkColumns(message) {
+		const { id, columns } = message;
 		const { table, columns: asked } = this.#wanted(id);
 		if (asked === undefined) return;
 		const expected = [...new Set([...(keys[table] ?? []), ...asked])].sort().join();
 		const got = columns.map(({ name }) => name).sort().join();
-		if (got !== expected) throw new Finding('other columns than were asked for', { id, expected, got });
+		if (got !== expected) throw new Finding('other columns than were asked for', { id, expected, got, message, asked: this.standing(id).asked });
 	}
 
 	#refused(message) {
