@@ -122,7 +122,10 @@ export class Servers {
 		const { primary, standby } = this;
 		primary.kill(primary.postmaster);
 		primary.dead = true;
-		await standby.query('SELECT pg_promote()');
+		// Not waited for in that query: its snapshot could be in the way of the rows' removal that is still to be replayed,
+		// and replay would wait for it as it waits for replay.
+		await standby.query('SELECT pg_promote(false)');
+		await until(() => standby.query('SELECT pg_is_in_recovery() AS standby').then(({ rows }) => !rows[0].standby, () => false), 'the standby\'s promotion');
 		this.retired = primary;
 		this.primary = standby;
 		this.standby = null;
