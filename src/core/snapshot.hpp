@@ -91,9 +91,11 @@ class Snapshots {
 	~Snapshots() = default;
 };
 
-// A message of a reading process: its kind, then an encoded header or failure, or the number of rows and the rows.
-// `spent` comes before the last one of a request: the process is not to be used again.
+// A message of a reading process: its kind and the request that it answers, then an encoded header or failure, or the
+// number of rows and the rows. Numbers are as memory has them. `spent` comes before the last one of a request: the process
+// is not to be used again.
 enum class SnapshotMessage : char { header = 'H', rows = 'R', spent = 'S', done = 'D', failed = 'F', cancelled = 'C' };
-constexpr size_t kRowsHead = 1 + sizeof(uint32_t);  // in front of rows: kind and number, as memory has it
+constexpr size_t kMessageHead = 1 + sizeof(uint32_t);
+constexpr size_t kRowsHead = kMessageHead + sizeof(uint32_t);
 
 }  // namespace plank::core

@@ -63,7 +63,8 @@ class ReaderEnd {
 
 	// Waits for the next request; false when the worker has gone or the server stops. Nothing may be open.
 	bool receive(const char*& bytes, Size& length);
-	// The number of the request that `receive` gave, and whether the worker has given it up.
+	// The number of the request that `receive` gave, from 1, and whether the worker has given it up.
+	uint32_t number() const noexcept { return number_; }
 	bool is_cancelled() const noexcept;
 	// Ends this process at the next look for interrupts: its request does not end by being cancelled, and would not in
 	// another process. Async-signal-safe.

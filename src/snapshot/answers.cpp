@@ -21,6 +21,8 @@ void Answers::begin(core::SnapshotMessage kind)
 	}
 	resetStringInfo(&buffer_);
 	appendStringInfoChar(&buffer_, static_cast<char>(kind));
+	const uint32_t number = worker_.number();
+	appendBinaryStringInfo(&buffer_, reinterpret_cast<const char*>(&number), sizeof number);
 }
 
 void Answers::send_buffer()
@@ -52,7 +54,7 @@ void Answers::end_row()
 void Answers::send_rows()
 {
 	if (rows_ == 0) return;
-	memcpy(buffer_.data + 1, &rows_, sizeof rows_);
+	memcpy(buffer_.data + core::kMessageHead, &rows_, sizeof rows_);
 	rows_ = 0;
 	send_buffer();
 }

@@ -207,6 +207,8 @@ void Server::fail(const core::SnapshotFailure& failure)
 			RESUME_CANCEL_INTERRUPTS();
 		});
 	} catch (pg::Error& error) {
+		// Who waits for this end would wait for ever, but notices when the process goes.
+		if (!answers_.is_unwanted()) throw;
 		// The worker has gone; the loop ends with it.
 		error.release();
 	}

@@ -186,9 +186,13 @@ void SnapshotPool::answer(Reader& reader, std::string_view message, core::Snapsh
 {
 	failed_starts_ = 0;
 	reader.worn_out |= message.size() > kLargeMessage;
+	// A cancel that meets the last message of a request makes the reader end it once more; the next may have begun by then.
+	uint32_t number = 0;
+	memcpy(&number, message.data() + 1, sizeof number);
+	if (number != reader.requests) return;
 	const uint64_t id = reader.request.id;
 	const bool wanted = reader.busy && !reader.cancelled;
-	const std::string_view content = message.substr(1);
+	const std::string_view content = message.substr(core::kMessageHead);
 	switch (static_cast<core::SnapshotMessage>(message.front())) {
 		case core::SnapshotMessage::header:
 			if (!wanted) break;

@@ -288,6 +288,12 @@ CREATE FUNCTION plank_test.read_snapshots(relations pg_catalog.oid[], role pg_ca
 	RETURNS pg_catalog.text
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_read_snapshots';
 
+-- One after another, every other one given up at some time, and the next begun at once; fails when an answer is another's.
+-- Returns how many were begun to be answered.
+CREATE FUNCTION plank_test.give_up_snapshots(relations pg_catalog.oid[], rounds pg_catalog.int4)
+	RETURNS pg_catalog.int8
+	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_give_up_snapshots';
+
 -- How many snapshots the session reads at a time, and for how many milliseconds it keeps processes without work.
 CREATE FUNCTION plank_test.snapshot_limit(pg_catalog.int4, pg_catalog.int4 DEFAULT 60000) RETURNS pg_catalog.void
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_snapshot_limit';

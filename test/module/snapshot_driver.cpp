@@ -21,9 +21,11 @@ extern "C" {
 
 PGDLLEXPORT Datum plank_test_read_snapshot(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_read_snapshots(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_test_give_up_snapshots(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_snapshot_limit(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(plank_test_read_snapshot);
 PG_FUNCTION_INFO_V1(plank_test_read_snapshots);
+PG_FUNCTION_INFO_V1(plank_test_give_up_snapshots);
 PG_FUNCTION_INFO_V1(plank_test_snapshot_limit);
 }
 
@@ -110,6 +112,40 @@ void turn(Collector& collector)
 	collector.more = pool().poll(collector, worker::SnapshotPool::Clock::now() + std::chrono::milliseconds(20));
 }
 
+// Knows of which table each request is, and counts the answers.
+class Judge final : public core::SnapshotHandler {
+ public:
+	void snapshot_began(uint64_t id, core::SnapshotHeader&& header) override
+	{
+		check(id);
+		if (header.shape->relation != relation) pg::raise(ERRCODE_INTERNAL_ERROR, "the answer to another request");
+		++begun;
+	}
+	void snapshot_rows(uint64_t id, std::string_view, uint64_t) override { check(id); }
+	void snapshot_done(uint64_t id) override { end(id); }
+	void snapshot_failed(uint64_t id, const core::SnapshotFailure& failure) override
+	{
+		end(id);
+		pg::raise(ERRCODE_INTERNAL_ERROR, failure.message.c_str());
+	}
+
+	uint64_t request = 0;  // whose answers are wanted
+	Oid relation = InvalidOid;
+	bool over = true;
+	int64_t begun = 0;
+
+ private:
+	void check(uint64_t id) const
+	{
+		if (id != request || over) pg::raise(ERRCODE_INTERNAL_ERROR, "an answer to nobody");
+	}
+	void end(uint64_t id)
+	{
+		check(id);
+		over = true;
+	}
+};
+
 // Until somebody else lets it go.
 void wait_for_advisory_lock(int64_t key)
 {
@@ -134,6 +170,20 @@ core::ColumnNames names_argument(FunctionCallInfo fcinfo, int number)
 	if (names.empty()) return nullptr;
 	std::sort(names.begin(), names.end());
 	return std::make_shared<const std::vector<std::string>>(std::move(names));
+}
+
+std::vector<Oid> oids_argument(FunctionCallInfo fcinfo, int number)
+{
+	Datum* values = nullptr;
+	int count = 0;
+	pg::call([&] {
+		bool* nulls = nullptr;
+		deconstruct_array(PG_GETARG_ARRAYTYPE_P(number), OIDOID, 4, true, TYPALIGN_INT, &values, &nulls, &count);
+	});
+	std::vector<Oid> oids;
+	for (int i = 0; i < count; ++i)
+		oids.push_back(DatumGetObjectId(values[i]));
+	return oids;
 }
 
 Datum text_or_null(const std::string& text, bool& null)
@@ -225,16 +275,10 @@ Datum read_snapshot(PG_FUNCTION_ARGS)
 // (relations, role): all at once; says in which order they ended, by their places in the list, and the rows of each.
 Datum read_snapshots(PG_FUNCTION_ARGS)
 {
-	Datum* values = nullptr;
-	int count = 0;
-	pg::call([&] {
-		bool* nulls = nullptr;
-		deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), OIDOID, 4, true, TYPALIGN_INT, &values, &nulls, &count);
-	});
 	Cancelling running;
-	for (int i = 0; i < count; ++i) {
+	for (const Oid relation : oids_argument(fcinfo, 0)) {
 		core::SnapshotRequest request;
-		request.relation = DatumGetObjectId(values[i]);
+		request.relation = relation;
 		request.role = text_argument(fcinfo, 1);
 		running.ids.push_back(pool().start(std::move(request)));
 	}
@@ -253,6 +297,37 @@ Datum read_snapshots(PG_FUNCTION_ARGS)
 	return pg::call([&] { return PointerGetDatum(cstring_to_text(text.c_str())); });
 }
 
+// (relations, rounds): one request after another, every other one given up at some time, and the next begun at once.
+// One message a turn is heard, so that whatever may come between two messages does.
+Datum give_up_snapshots(PG_FUNCTION_ARGS)
+{
+	const std::vector<Oid> relations = oids_argument(fcinfo, 0);
+	Judge judge;
+	Cancelling running;
+	for (int32 round = 0; round < PG_GETARG_INT32(1); ++round) {
+		core::SnapshotRequest request;
+		judge.relation = request.relation = relations[static_cast<size_t>(round) % relations.size()];
+		request.role = "web";
+		judge.request = pool().start(std::move(request));
+		judge.over = false;
+		running.ids = {judge.request};
+		const auto given_up = worker::SnapshotPool::Clock::now() + std::chrono::microseconds(random() % 2000);
+		while (!judge.over) {
+			if (round % 2 == 0 && worker::SnapshotPool::Clock::now() >= given_up) {
+				pool().cancel(judge.request);
+				break;
+			}
+			(void)pool().poll(judge, {});
+			pg::call([] {
+				pg_usleep(10);
+				CHECK_FOR_INTERRUPTS();
+			});
+		}
+		judge.over = true;
+	}
+	return Int64GetDatum(judge.begun);
+}
+
 }  // namespace
 
 Datum plank_test_read_snapshot(PG_FUNCTION_ARGS)
@@ -263,6 +338,11 @@ Datum plank_test_read_snapshot(PG_FUNCTION_ARGS)
 Datum plank_test_read_snapshots(PG_FUNCTION_ARGS)
 {
 	return pg::entry([&] { return read_snapshots(fcinfo); });
+}
+
+Datum plank_test_give_up_snapshots(PG_FUNCTION_ARGS)
+{
+	return pg::entry([&] { return give_up_snapshots(fcinfo); });
 }
 
 Datum plank_test_snapshot_limit(PG_FUNCTION_ARGS)

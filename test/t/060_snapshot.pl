@@ -146,6 +146,13 @@ $gate->query('SELECT pg_advisory_unlock(1)');
 is(end($client), 't|', 'a request is cancelled in the midst of its rows');
 is($client->query(q{SELECT count FROM plank_test.read_snapshot('few')}), '3000', 'and the next one gets its own answers');
 
+# Given up at any time, also when the last answer is on its way: one reader for them all, and none gets another's answers.
+ask('CREATE TABLE none (id bigint PRIMARY KEY); SELECT plank.track(\'none\'); GRANT SELECT ON none TO web');
+$client->query(q{SELECT plank_test.snapshot_limit(1); SET statement_timeout = '100s'});
+cmp_ok($client->query(q{SELECT plank_test.give_up_snapshots(ARRAY['none', 'items', 'none']::regclass[], 6000)}), '>=', 3000,
+	'requests are given up at any time, and those after them get their own answers');
+$client->query('SELECT plank_test.snapshot_limit(4); RESET statement_timeout');
+
 # The reader is cancelled or ended by somebody else, in the midst of its rows.
 for ([ 'pg_cancel_backend', '57014|canceling statement due to user request|t', 1 ],
 	[ 'pg_terminate_backend', '57P01|the process that read the snapshot has ended|t', 0 ])
