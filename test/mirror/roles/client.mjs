@@ -46,7 +46,7 @@ export class SeeingClient {
 		const id = `${view.table} ${(this.#last += 1)}`;
 		const copy = new SeenCopy(id, new ModelRows(id), this.history, view, () => view.table !== 'beacon' && this.books.inDoubt(view.table));
 		// `state`: new, asked, rows (answered, and the rows to come), live, refused.
-		const subscription = { id, view, snapshot, copy, state: 'new', position: null, account: this.books.account(), rows: [], reading: 0, leaving: false };
+		const subscription = { id, view, snapshot, copy, state: 'new', position: null, account: this.books.account(), rows: [], reading: 0, caughtUp: false, leaving: false, gaps: false };
 		this.#subscriptions.set(id, subscription);
 		return subscription;
 	}
@@ -129,7 +129,6 @@ export class SeeingClient {
 			this.sightings.see(this.#identity.name, data);
 			return;
 		}
-		let identity = this.#identity;
 		for (const message of [JSON.parse(data.toString())].flat()) {
 			if (message.type === 'authenticated') identity = this.#becoming;
 			else this.sightings.see(identity.name, Buffer.from(JSON.stringify(message)));
@@ -138,7 +137,7 @@ export class SeeingClient {
 
 	#subscribe(subscription, since) {
 		const { id, view, snapshot } = subscription;
-		Object.assign(subscription, { state: 'asked', since, awaitsReset: false, rows: [] });
+		Object.assign(subscription, { state: 'asked', since, awaitsReset: false, caughtUp: false, rows: [] });
 		if (since === null) this.#void(subscription, 'asked anew');
 		this.#wire.send({ type: 'subscribe', id, ...view, ...(snapshot && { snapshot }), ...(since !== null && { since }) });
 	}
@@ -192,6 +191,8 @@ export class SeeingClient {
 			former.leaving = true;
 			former.reading += 1;
 			if (former.state === 'refused') this.#forget(former);
+			// What it has still to catch up is not sent any more, and what is live may name it until it is answered.
+			former.gaps = !former.caughtUp;
 			else this.#wire.send({ type: 'unsubscribe', id: former.id });
 			this.#subscribe(this.#add(randomView(this.random), this.random.percent(75)), null);
 		}
@@ -240,7 +241,9 @@ export class SeeingClient {
 		if (this.#parts !== null && message.type !== 'transaction' && message.type !== 'pong') throw new Finding(`${message.type} between the parts of a transaction`, { message });
 		switch (message.type) {
 			case 'transaction': return this.#part(message);
-			case 'position': return this.#told(message.position);
+			case 'position':
+				for (const subscription of this.#subscriptions.values()) if (subscription.state === 'live') subscription.caughtUp = true;
+				return this.#told(message.position);
 			case 'authenticated': return this.#authenticated(message);
 			case 'subscribed': case 'reset': case 'rows': case 'unsubscribed': case 'error': {
 				const subscription = this.#subscriptions.get(message.id);
@@ -276,8 +279,7 @@ export class SeeingClient {
 		if (!(snapshot && state === 'rows') && !account.take(view.table, this.#identity.role)) {
 			throw new Finding(`a reset that nothing asked for: ${reason}`, { subscription: this.#shown(subscription) });
 		}
-		subscription.awaitsReset = false;
-		subscription.rows = [];
+		Object.assign(subscription, { awaitsReset: false, caughtUp: false, gaps: subscription.leaving, rows: [] });
 		this.#refill(subscription, `reset, ${reason}`);
 		if (!snapshot) subscription.position = position;
 	}
@@ -382,7 +384,8 @@ export class SeeingClient {
 			const subscription = this.#subscriptions.get(id);
 			if (subscription === undefined || ['new', 'refused', 'asked'].includes(subscription.state)) throw new Finding(`a change for ${id}, which is not subscribed to`, { xid, changes: own, state: subscription?.state });
 			if (subscription.awaitsReset) throw new Finding(`a change of ${id} between a failed resume and its reset`, { xid });
-			subscription.copy.transaction(xid, own);
+			if (!subscription.gaps) subscription.copy.transaction(xid, own);
+			if (catchup === undefined) subscription.caughtUp = true;
 		}
 		if (catchup !== undefined) this.#subscriptions.get(catchup).position = position;
 		else this.#told(position);
