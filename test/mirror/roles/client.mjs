@@ -107,7 +107,9 @@ export class SeeingClient {
 		});
 		this.connections += 1;
 		this.#parts = null;
-		wire.onFrame = (data) => this.guard(() => this.#search(data));
+		// Who sees what comes: bytes may still come when nothing is made of them any more.
+		wire.seer = wire.nextSeer = identity.name;
+		wire.onFrame = (data) => this.guard(() => this.#search(wire, data));
 		wire.onMessage = (message) => {
 			if (wire === this.#wire && !wire.dropped) this.guard(() => this.#received(message));
 		};
@@ -124,14 +126,14 @@ export class SeeingClient {
 	}
 
 	// Up to `authenticated` all is the former identity's.
-	#search(data) {
-		if (this.#becoming === null || !data.includes('"authenticated"')) {
-			this.sightings.see(this.#identity.name, data);
+	#search(wire, data) {
+		if (wire.seer === wire.nextSeer || !data.includes('"authenticated"')) {
+			this.sightings.see(wire.seer, data);
 			return;
 		}
 		for (const message of [JSON.parse(data.toString())].flat()) {
-			if (message.type === 'authenticated') identity = this.#becoming;
-			else this.sightings.see(identity.name, Buffer.from(JSON.stringify(message)));
+			if (message.type === 'authenticated') wire.seer = wire.nextSeer;
+			else this.sightings.see(wire.seer, Buffer.from(JSON.stringify(message)));
 		}
 	}
 
@@ -189,10 +191,10 @@ export class SeeingClient {
 		for (let i = Math.min(count, staying.length); i > 0; i -= 1) {
 			const [former] = staying.splice(this.random.between(0, staying.length - 1), 1);
 			former.leaving = true;
-			former.reading += 1;
-			if (former.state === 'refused') this.#forget(former);
 			// What it has still to catch up is not sent any more, and what is live may name it until it is answered.
 			former.gaps = !former.caughtUp;
+			former.reading += 1;
+			if (former.state === 'refused') this.#forget(former);
 			else this.#wire.send({ type: 'unsubscribe', id: former.id });
 			this.#subscribe(this.#add(randomView(this.random), this.random.percent(75)), null);
 		}
@@ -205,6 +207,7 @@ export class SeeingClient {
 		if (choices.length === 0) return;
 		this.#becoming = this.random.pick(choices);
 		this.#authenticating = true;
+		this.#wire.nextSeer = this.#becoming.name;
 		this.#wire.send({ type: 'auth', token: token(this.#becoming) });
 	}
 
