@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { CalmClock } from './clock.mjs';
 import { Copy, MirrorRows, ModelRows } from './copy.mjs';
 import { Finding, History } from './failures.mjs';
 import { Allowance } from './follower.mjs';
@@ -197,6 +198,34 @@ test('an account that is opened late still has what happened just now', () => {
 	assert.equal(allowance.account().take('items'), false);
 	const late = allowance.account({ late: true });
 	assert.deepEqual([late.take('items'), late.take('items'), late.take('bag')], [true, false, false]);
+});
+
+test('how long ago something was is counted without the time that a server was away', (t) => {
+	t.mock.timers.enable({ apis: ['Date'], now: 1_000_000 });
+	const allowance = new Allowance();
+	allowance.grant('items');
+	allowance.clock.stop();
+	t.mock.timers.tick(100_000);
+	assert.ok(allowance.isRecent('items'), 'while it is away');
+	allowance.clock.go();
+	assert.ok(allowance.isRecent('items'), 'when it is back');
+	assert.equal(allowance.account({ late: true }).take('items'), true);
+	t.mock.timers.tick(100_000);
+	assert.equal(allowance.isRecent('items'), false);
+	assert.equal(allowance.account({ late: true }).take('items'), false);
+	const clock = new CalmClock();
+	const before = clock.now();
+	t.mock.timers.tick(5_000);
+	clock.stood(4_000);
+	assert.equal(clock.now() - before, 1_000);
+});
+
+test('a reading that another one has replaced is known as such', () => {
+	const copy = copyOf('items', ModelRows);
+	const [one, other] = [copy.void('reset'), copy.void('reset')];
+	assert.deepEqual([copy.awaits(one), copy.awaits(other)], [false, true]);
+	copy.fill(other, { rows: [], columns: [], snapshot: null });
+	assert.equal(copy.awaits(other), false, 'it is whole');
 });
 
 test('visibility is PostgreSQL\'s', () => {

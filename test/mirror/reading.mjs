@@ -29,6 +29,7 @@ export class Reader {
 				session = await this.#servers.session();
 				const result = await readTable(session, copy);
 				// A row that is written after the reading tells when the stream has come past it.
+				if (!copy.awaits(reading)) return;
 				const mark = summed.has(copy.table) ? await this.#scribe.commit((writing) => marked(writing, copy.table)) : null;
 				if (copy.fill(reading, { ...result, mark })) filled();
 				return;

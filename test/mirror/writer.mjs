@@ -5,8 +5,8 @@
 import { pg } from '../client/cluster.mjs';
 import { facetRows, facets, versioned } from './schema.mjs';
 
-/** What ends a transaction and not the run: conflicts with others, and DDL in between. */
-export const conflicts = new Set(['40P01', '40001', '55P03', '23505', '23514', '42701', '42703', '42P01', '42804', '57014']);
+/** What ends a transaction and not the run: conflicts with others, and DDL in between, or DDL that was done before a fault hid it. */
+export const conflicts = new Set(['40P01', '40001', '55P03', '23505', '23514', '42701', '42703', '42P01', '42804', '42809', '57014']);
 /** What ends the session: faults of the server. */
 export const lost = (error) => (error instanceof pg.DatabaseError
 	? /^(08|57P|58|53300)/.test(error.code)
