@@ -150,9 +150,9 @@ export class Servers {
 	// What the primary shows is on the standby too. After a crash it shows what was on the way there, and no commit waits for
 	// that any more.
 	async #replicated() {
-		const { rows: [{ lsn }] } = await this.primary.query('SELECT pg_current_wal_flush_lsn() AS lsn');
-		const arrived = () => this.primary.query('SELECT count(*) > 0 AS all FROM pg_stat_replication WHERE flush_lsn >= $1', [lsn]);
-		await until(() => arrived().then(({ rows }) => rows[0].all, () => false), 'the standby to have what the primary has');
+		const ask = (text, values) => until(() => this.primary.query(text, values).then(({ rows }) => rows[0].answer, () => false), 'the standby to have what the primary has');
+		const lsn = await ask('SELECT pg_current_wal_flush_lsn() AS answer');
+		await ask('SELECT count(*) > 0 AS answer FROM pg_stat_replication WHERE flush_lsn >= $1', [lsn]);
 	}
 
 	get all() {
