@@ -4,6 +4,7 @@
 import { WebSocket, Wire } from '../../client/wire.mjs';
 import { ModelRows } from '../copy.mjs';
 import { Finding, History } from '../failures.mjs';
+import { lasting } from '../snapshot.mjs';
 import { pause } from '../writer.mjs';
 import { token } from './identities.mjs';
 import { randomView, read, readable, SeenCopy, shown, verdict } from './seen.mjs';
@@ -173,6 +174,7 @@ export class SeeingClient {
 			try {
 				session = await this.servers.session();
 				const result = await read(session, identity, view, copy.rows.columns);
+				await lasting(session);
 				if (subscription.reading === reading) this.guard(() => copy.fill(number, result) && (subscription.state = 'live'));
 				return;
 			} catch (error) {
