@@ -80,8 +80,7 @@ export class RawClient extends Follower {
 				this.#forget(id);
 				continue;
 			}
-			// What it has still to catch up is not sent any more, and what is live may name it until it is answered.
-			Object.assign(this.#views.get(id), { leaving: true, gaps: !this.#asked.get(id).live });
+			this.#views.get(id).leaving = true;
 			this.#wire.send({ type: 'unsubscribe', id });
 			this.#subscribe(added, null);
 		}
@@ -207,8 +206,6 @@ export class RawClient extends Follower {
 		const { snapshot } = this.#wanted(table);
 		// The rows come, and what they catch up behind them.
 		if (snapshot) asked.live = false;
-		const view = this.#views.get(table);
-		if (view?.leaving) view.gaps = true;
 		this.#positions.set(table, snapshot ? null : position);
 		this.reset(table, reason);
 	}
@@ -286,7 +283,7 @@ export class RawClient extends Follower {
 			if (!this.#asked.has(table)) throw new Finding(`a change for ${table}, which was left`, { xid });
 			if (this.#asked.get(table).awaitsReset) throw new Finding(`a change of ${table} between a failed resume and its reset`, { xid });
 			if (!this.#views.has(table)) this.ledger.count(table, xid, own);
-			if (!this.#views.get(table)?.gaps) this.copies.get(table).transaction(xid, own);
+			this.copies.get(table).transaction(xid, own);
 			if (catchup === undefined) this.#asked.get(table).live = true;
 		}
 		if (catchup !== undefined) this.#positions.set(catchup, position);

@@ -47,7 +47,7 @@ export class SeeingClient {
 		const id = `${view.table} ${(this.#last += 1)}`;
 		const copy = new SeenCopy(id, new ModelRows(id), this.history, view, () => view.table !== 'beacon' && this.books.inDoubt(view.table));
 		// `state`: new, asked, rows (answered, and the rows to come), live, refused.
-		const subscription = { id, view, snapshot, copy, state: 'new', position: null, account: this.books.account(), rows: [], reading: 0, caughtUp: false, leaving: false, gaps: false };
+		const subscription = { id, view, snapshot, copy, state: 'new', position: null, account: this.books.account(), rows: [], reading: 0, leaving: false };
 		this.#subscriptions.set(id, subscription);
 		return subscription;
 	}
@@ -140,7 +140,7 @@ export class SeeingClient {
 
 	#subscribe(subscription, since) {
 		const { id, view, snapshot } = subscription;
-		Object.assign(subscription, { state: 'asked', since, awaitsReset: false, caughtUp: false, rows: [] });
+		Object.assign(subscription, { state: 'asked', since, awaitsReset: false, rows: [] });
 		if (since === null) this.#void(subscription, 'asked anew');
 		this.#wire.send({ type: 'subscribe', id, ...view, ...(snapshot && { snapshot }), ...(since !== null && { since }) });
 	}
@@ -193,8 +193,6 @@ export class SeeingClient {
 		for (let i = Math.min(count, staying.length); i > 0; i -= 1) {
 			const [former] = staying.splice(this.random.between(0, staying.length - 1), 1);
 			former.leaving = true;
-			// What it has still to catch up is not sent any more, and what is live may name it until it is answered.
-			former.gaps = !former.caughtUp;
 			former.reading += 1;
 			if (former.state === 'refused') this.#forget(former);
 			else this.#wire.send({ type: 'unsubscribe', id: former.id });
@@ -246,9 +244,7 @@ export class SeeingClient {
 		if (this.#parts !== null && message.type !== 'transaction' && message.type !== 'pong') throw new Finding(`${message.type} between the parts of a transaction`, { message });
 		switch (message.type) {
 			case 'transaction': return this.#part(message);
-			case 'position':
-				for (const subscription of this.#subscriptions.values()) if (subscription.state === 'live') subscription.caughtUp = true;
-				return this.#told(message.position);
+			case 'position': return this.#told(message.position);
 			case 'authenticated': return this.#authenticated(message);
 			case 'subscribed': case 'reset': case 'rows': case 'unsubscribed': case 'error': {
 				const subscription = this.#subscriptions.get(message.id);
@@ -284,7 +280,8 @@ export class SeeingClient {
 		if (!(snapshot && state === 'rows') && !account.take(view.table, this.#identity.role)) {
 			throw new Finding(`a reset that nothing asked for: ${reason}`, { subscription: this.#shown(subscription) });
 		}
-		Object.assign(subscription, { awaitsReset: false, caughtUp: false, gaps: subscription.leaving, rows: [] });
+		subscription.awaitsReset = false;
+		subscription.rows = [];
 		this.#refill(subscription, `reset, ${reason}`);
 		if (!snapshot) subscription.position = position;
 	}
@@ -389,8 +386,7 @@ export class SeeingClient {
 			const subscription = this.#subscriptions.get(id);
 			if (subscription === undefined || ['new', 'refused', 'asked'].includes(subscription.state)) throw new Finding(`a change for ${id}, which is not subscribed to`, { xid, changes: own, state: subscription?.state });
 			if (subscription.awaitsReset) throw new Finding(`a change of ${id} between a failed resume and its reset`, { xid });
-			if (!subscription.gaps) subscription.copy.transaction(xid, own);
-			if (catchup === undefined) subscription.caughtUp = true;
+			subscription.copy.transaction(xid, own);
 		}
 		if (catchup !== undefined) this.#subscriptions.get(catchup).position = position;
 		else this.#told(position);
