@@ -112,9 +112,9 @@ Audience::Audience(std::string key, const std::vector<Subscription>& subscriptio
 		}
 		tables_.push_back(std::move(watched));
 	}
-	for (const auto& [name, ids] : by_channel) {
+	for (auto& [name, ids] : by_channel) {
 		channels_.push_back(name);
-		watched_channels_.push_back({name, head_of(ids)});
+		watched_channels_.push_back({name, head_of(ids), std::move(ids)});
 	}
 }
 
@@ -129,7 +129,7 @@ Audience::Form Audience::make_form(std::span<const Subscription* const> watchers
 	bool same_events = true;
 	form.watchers.reserve(watchers.size());
 	for (const Subscription* watcher : watchers) {
-		form.watchers.push_back({watcher->id, watcher->snapshot});
+		form.watchers.push_back({watcher->id, watcher->snapshot, watcher->events, watcher->rights});
 		form.events |= watcher->events;
 		same_events &= watcher->events == first.events;
 	}
@@ -160,6 +160,41 @@ void Audience::Form::append_head(std::string& out, Op op) const
 	out += "{\"ids\":[";
 	append_json_string(out, watchers.front().id);
 	out += ']';
+}
+
+bool Audience::has(std::string_view id) const noexcept
+{
+	for (const WatchedTable& watched : tables_)
+		for (const Form& form : watched.forms)
+			for (const Form::Watcher& watcher : form.watchers)
+				if (watcher.id == id) return true;
+	return false;
+}
+
+std::vector<Subscription> Audience::without(std::string_view id) const
+{
+	std::vector<Subscription> others;
+	for (const WatchedTable& watched : tables_)
+		for (const Form& form : watched.forms)
+			for (const Form::Watcher& watcher : form.watchers) {
+				if (watcher.id == id) continue;
+				Subscription& other = others.emplace_back();
+				other.id = watcher.id;
+				other.relation = watched.relation;
+				other.events = watcher.events;
+				other.numbers_as_text = form.numbers_as_text;
+				other.snapshot = watcher.with_rows;
+				other.filter = form.filter;
+				other.columns = form.columns;
+				other.rights = watcher.rights;
+			}
+	for (const WatchedChannel& watched : watched_channels_)
+		for (const std::string& name : watched.ids) {
+			Subscription& other = others.emplace_back();
+			other.id = name;
+			other.channel = watched.channel;
+		}
+	return others;
 }
 
 std::vector<uint32_t> Audience::relations() const

@@ -60,6 +60,9 @@ class Audience {
 	// What follows the stream's position for its members.
 	const std::string& rights() const noexcept { return rights_; }
 	std::vector<uint32_t> relations() const;
+	// What makes an audience that sees the same as this one, but for one subscription to a table.
+	bool has(std::string_view id) const noexcept;
+	std::vector<Subscription> without(std::string_view id) const;
 	// Calls visit(relation, filter) for each of them; kNoFilter for who wants every row.
 	template <typename Visit>
 	void for_each_filter(Visit&& visit) const
@@ -104,6 +107,8 @@ class Audience {
 		struct Watcher {
 			std::string id;
 			bool with_rows;  // they come again after a reset
+			OpSet events;
+			uint64_t rights;
 		};
 		std::vector<Watcher> watchers;
 		OpSet events = 0;  // of any of them
@@ -132,6 +137,7 @@ class Audience {
 	struct WatchedChannel {
 		std::string channel;
 		std::string head;
+		std::vector<std::string> ids;
 	};
 	class Writer;
 	class EntryRenderer;

@@ -353,6 +353,7 @@ class Hub {
 	bool waits_for_past(Session& session);
 	void finish_ticket(const std::shared_ptr<Ticket>& ticket, uint64_t place);
 	void drop_catchup(Session& session, const std::string& id);
+	size_t leave_out(Session& session, size_t place, const std::string& id);
 	void drop_tickets(Session& session) noexcept;
 	void trim_replay();
 

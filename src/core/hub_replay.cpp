@@ -190,30 +190,6 @@ void Hub::drop_tickets(Session& session) noexcept
 	}
 }
 
-// The subscription ends: what it has not had yet is not sent any more, but for the rest of a transaction that has begun.
-void Hub::drop_catchup(Session& session, const std::string& id)
-{
-	std::vector<Waiting>& waiting = session.waiting;
-	for (size_t i = 0; i < waiting.size();) {
-		Waiting& item = waiting[i];
-		const bool its =
-		    item.ticket ? item.ticket->subscription.id == id : item.audience && item.audience->catchup_id() == id;
-		if (!its) {
-			++i;
-			continue;
-		}
-		if (item.ticket) close_ticket(*item.ticket);
-		if (item.at.offset > 0) {
-			item.until = item.at.entry + 1;
-			item.bytes_to = item.bytes_at;
-			++i;
-		} else {
-			const AudiencePtr audience = item.audience;
-			waiting.erase(waiting.begin() + static_cast<ptrdiff_t>(i));
-		}
-	}
-}
-
 // --- A pass over the past ------------------------------------------------------------------------------------------
 
 void Hub::replay_begun()

@@ -3,9 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import WebSocket from 'ws';
+import WebSocket, { WebSocketServer } from 'ws';
 
-export { WebSocket };
+export { WebSocket, WebSocketServer };
 
 // For however busy a machine; only a failing test waits so long.
 export const patience = 180_000;

@@ -1,13 +1,18 @@
 // The mirror test's own checks: that each of them finds what it is there for. Without a server.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
+import { until } from '../client/cluster.mjs';
+import { WebSocketServer } from '../client/wire.mjs';
+import { CalmClock } from './clock.mjs';
 import { Copy, MirrorRows, ModelRows } from './copy.mjs';
 import { Finding, History } from './failures.mjs';
 import { Allowance } from './follower.mjs';
 import { Ledger } from './ledger.mjs';
 import { Random } from './random.mjs';
-import { keys, tables } from './schema.mjs';
+import { RawClient } from './raw_client.mjs';
+import { keys, tables, total } from './schema.mjs';
 import { Snapshot } from './snapshot.mjs';
 import { query, randomView } from './views.mjs';
 
@@ -199,6 +204,35 @@ test('an account that is opened late still has what happened just now', () => {
 	assert.deepEqual([late.take('items'), late.take('items'), late.take('bag')], [true, false, false]);
 });
 
+test('how long ago something was is counted without the time that a server was away', (t) => {
+	let now = 1_000_000;
+	t.mock.method(Date, 'now', () => now);
+	const allowance = new Allowance();
+	allowance.grant('items');
+	allowance.clock.stop();
+	now += 100_000;
+	assert.ok(allowance.isRecent('items'), 'while it is away');
+	allowance.clock.go();
+	assert.ok(allowance.isRecent('items'), 'when it is back');
+	assert.equal(allowance.account({ late: true }).take('items'), true);
+	now += 100_000;
+	assert.equal(allowance.isRecent('items'), false);
+	assert.equal(allowance.account({ late: true }).take('items'), false);
+	const clock = new CalmClock();
+	const before = clock.now();
+	now += 5_000;
+	clock.stood(4_000);
+	assert.equal(clock.now() - before, 1_000);
+});
+
+test('a reading that another one has replaced is known as such', () => {
+	const copy = copyOf('items', ModelRows);
+	const [one, other] = [copy.void('reset'), copy.void('reset')];
+	assert.deepEqual([copy.awaits(one), copy.awaits(other)], [false, true]);
+	copy.fill(other, { rows: [], columns: [], snapshot: null });
+	assert.equal(copy.awaits(other), false, 'it is whole');
+});
+
 test('visibility is PostgreSQL\'s', () => {
 	const snapshot = new Snapshot('10:20:12,15');
 	assert.deepEqual(['9', '10', '12', '13', '15', '19', '20', '9007199254740993'].map((xid) => snapshot.sees(xid)), [true, true, false, true, false, true, false, false]);
@@ -209,4 +243,49 @@ test('a seed decides everything', () => {
 	assert.deepEqual(take(new Random(7).fork('a')), take(new Random(7).fork('a')));
 	assert.notDeepEqual(take(new Random(7).fork('a')), take(new Random(7).fork('b')));
 	assert.notDeepEqual(take(new Random(7).fork('a')), take(new Random(8).fork('a')));
+});
+
+// A server whose tables are all but empty. It says nothing about views when they are resumed.
+async function bareServer(t) {
+	const server = new WebSocketServer({ port: 0 });
+	t.after(() => server.close());
+	await once(server, 'listening');
+	const all = { sockets: [], asked: new Map() };
+	server.on('connection', (socket) => {
+		const send = (message) => socket.send(JSON.stringify(message));
+		all.send = send;
+		all.sockets.push(socket);
+		send({ type: 'welcome' });
+		socket.on('message', (data) => {
+			const { type, id, table, columns: chosen, since, snapshot } = JSON.parse(data);
+			all.asked.set(`${type} ${id}`, table);
+			if (type !== 'subscribe' || (since !== undefined && id.startsWith('view'))) return;
+			const key = keys[table.replace('public.', '')];
+			all[id] = { type: 'subscribed', id, key, columns: columns(...new Set([...(key ?? []), ...(chosen ?? ['v'])])), position: 'p' };
+			send({ ...all[id], ...(since !== undefined && { resumed: true }) });
+			if (snapshot && since === undefined) send({ type: 'rows', id, rows: id === 'checking' ? [{ id: 1, balance: total }] : [], position: 'p' });
+		});
+	});
+	return { all, servers: { url: async () => `ws://localhost:${server.address().port}` } };
+}
+
+test('a view is checked until its leaving is answered', async (t) => {
+	const { all, servers } = await bareServer(t);
+	const failures = [];
+	// One whose view asks for the rows, and has a key.
+	const client = [...Array(50).keys()].map((seed) => new RawClient({ name: 'raw', number: 0, servers, random: new Random(seed), failures: { add: (_, error) => failures.push(error.message) }, allowance: new Allowance(), options: { views: 1 }, snapshot: true }))
+		.find((one) => one.asksRows('view 1') && one.copies.get('view 1').of === 'facets');
+	t.after(() => client.stop());
+	client.start();
+	await until(() => client.copies.get('view 1').whole, 'the rows');
+	all.sockets[0].terminate();
+	await until(() => all.sockets.length === 2 && client.connections === 2, 'another connection');
+	client.changeViews(1);
+	await until(() => all.asked.has('unsubscribe view 1'), 'the view to be left');
+	// What it should have caught up on was left out, and what is live was not.
+	all.send({ ...all['view 1'], resumed: true });
+	all.send({ type: 'transaction', xid: '7', position: 'q', changes: [{ ids: ['view 1'], table: 'public.facets', op: 'delete', key: { id: 7 }, old: { id: 7 } }] });
+	all.send({ type: 'unsubscribed', id: 'view 1', code: null });
+	await until(() => failures.length > 0 || !client.copies.has('view 1'), 'the answer');
+	assert.deepEqual(failures, ['view 1: delete of a row that is not held']);
 });

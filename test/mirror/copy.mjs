@@ -163,9 +163,14 @@ export class Copy {
 		this.awaitsRows = true;
 	}
 
+	/** Whether that reading is still to fill it. */
+	awaits(reading) {
+		return reading === this.#reading && !this.whole;
+	}
+
 	/** The table as read, unless it was made void again meanwhile; tells whether it was taken. */
 	fill(reading, { rows, columns, snapshot, mark = null }) {
-		if (reading !== this.#reading || this.whole) return false;
+		if (!this.awaits(reading)) return false;
 		this.history.add(this.table, null, [`read ${rows.length} rows under ${snapshot?.text ?? 'the server\'s snapshot'}`]);
 		for (const row of rows) this.rows.put(row);
 		this.rows.filled?.(columns);

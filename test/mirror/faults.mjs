@@ -106,16 +106,19 @@ export class Faults {
 		const from = Date.now();
 		const { servers, allowance, options } = this.#world;
 		const server = servers.standby !== null && this.#random.percent(40) ? servers.standby : servers.primary;
+		allowance.clock.stop();
 		if (options.transport === 'notify') allowance.grantAll();
+		let pid = null;
 		if (name === 'kill-server') {
 			server.kill(server.postmaster);
 			await server.start();
 		} else {
-			const pid = await server.worker().catch(() => null);
+			pid = await server.worker().catch(() => null);
 			if (pid !== null && name === 'kill-worker') server.kill(pid);
-			else if (pid !== null) await server.query('SELECT pg_terminate_backend($1)', [pid]).catch(() => {});
+			else if (pid !== null) await server.query('SELECT pg_terminate_backend($1)', [pid]).catch(() => (pid = null));
 		}
-		await server.ready();
+		await server.ready(pid);
+		allowance.clock.go();
 		allowance.disturbed?.(from);
 	}
 }

@@ -1,6 +1,7 @@
 // What raw clients and those of the library have in common: a copy of every table, what they may be told, and the
 // comparison at the end.
 
+import { CalmClock } from './clock.mjs';
 import { canonical, Copy } from './copy.mjs';
 import { Finding, History } from './failures.mjs';
 import { Ledger } from './ledger.mjs';
@@ -149,14 +150,15 @@ export class Allowance {
 	#granted = new Map(tables.map((table) => [table, []]));
 	/** Set when resets need no reason, as from a server that cannot resume. */
 	any = false;
+	clock = new CalmClock();
 
 	grant(...names) {
-		for (const table of names) this.#granted.get(table).push(Date.now());
+		for (const table of names) this.#granted.get(table).push(this.clock.now());
 	}
 
 	/** Whether a reset of the table may still be under way. */
 	isRecent(table) {
-		return (this.#granted.get(table).at(-1) ?? 0) > Date.now() - grace;
+		return (this.#granted.get(table).at(-1) ?? -Infinity) > this.clock.now() - grace;
 	}
 
 	grantAll() {
@@ -165,7 +167,7 @@ export class Allowance {
 
 	/** `late` when it is opened amid faults, the last of which may still have their resets to come. */
 	account({ late = false } = {}) {
-		const since = late ? Date.now() - grace : Infinity;
+		const since = late ? this.clock.now() - grace : Infinity;
 		const taken = new Map([...this.#granted].map(([table, times]) => [table, times.filter((time) => time < since).length]));
 		return {
 			take: (table) => {

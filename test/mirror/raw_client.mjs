@@ -203,7 +203,10 @@ export class RawClient extends Follower {
 		if (asked.awaitsReset) asked.live = true;
 		asked.awaitsReset = false;
 		asked.rows = [];
-		this.#positions.set(table, this.#wanted(table).snapshot ? null : position);
+		const { snapshot } = this.#wanted(table);
+		// The rows come, and what they catch up behind them.
+		if (snapshot) asked.live = false;
+		this.#positions.set(table, snapshot ? null : position);
 		this.reset(table, reason);
 	}
 

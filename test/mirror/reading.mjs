@@ -2,7 +2,7 @@
 // or DDL comes in between. With the option `snapshot` the server sends the rows, and nothing is to be done here.
 
 import { pause } from './writer.mjs';
-import { readTable } from './snapshot.mjs';
+import { lasting, readTable } from './snapshot.mjs';
 
 const summed = new Set(['checking', 'savings']);
 
@@ -28,7 +28,9 @@ export class Reader {
 			try {
 				session = await this.#servers.session();
 				const result = await readTable(session, copy);
+				await lasting(session);
 				// A row that is written after the reading tells when the stream has come past it.
+				if (!copy.awaits(reading)) return;
 				const mark = summed.has(copy.table) ? await this.#scribe.commit((writing) => marked(writing, copy.table)) : null;
 				if (copy.fill(reading, { ...result, mark })) filled();
 				return;

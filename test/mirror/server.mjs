@@ -23,13 +23,18 @@ class Server extends Cluster {
 
 	/** Until it runs: after a kill the old processes may hold its shared memory for a moment. */
 	async start() {
-		const start = () => this.tool('pg_ctl', 'start', '-s', '-w', '-D', this.data, '-l', this.logFile);
+		const start = () => this.tool('pg_ctl', 'start', '-s', '-w', '-t', '180', '-D', this.data, '-l', this.logFile);
 		await until(() => start().then(() => true, () => pause(100)), 'the server\'s start');
 	}
 
+	/** Not an error when it has ended meanwhile: one fault may find what the former has left dying. */
 	kill(pid, signal = 'SIGKILL') {
 		this.killed.add(pid);
-		process.kill(pid, signal);
+		try {
+			process.kill(pid, signal);
+		} catch (error) {
+			if (error.code !== 'ESRCH') throw error;
+		}
 	}
 
 	get postmaster() {
@@ -41,9 +46,14 @@ class Server extends Cluster {
 		return rows[0]?.pid ?? null;
 	}
 
-	/** Until the server takes sessions and its worker clients. */
-	ready() {
-		return until(() => this.query(`SELECT plank.wait_until_ready('20s') AS ready`).then(({ rows }) => rows[0].ready, () => false), 'the worker\'s return');
+	/**
+	 * Until the server takes sessions and its worker clients. `former` is a worker that was told to end: for a moment it and
+	 * the server may answer as if nothing had happened. Asked often, and not waited for in the query, whose snapshot would
+	 * be in the way of a standby's replay.
+	 */
+	ready(former = null) {
+		const ask = `SELECT plank.wait_until_ready('0') AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1) AS ready`;
+		return until(() => this.query(ask, [former]).then(({ rows }) => rows[0].ready, () => false), 'the worker\'s return');
 	}
 
 	connect(options = {}) {
@@ -120,16 +130,29 @@ export class Servers {
 
 	async #promote() {
 		const { primary, standby } = this;
+		await this.#replicated();
+		// The worker first. Commits that wait for the standby are let go when the postmaster dies, and until the worker sees
+		// that, it would tell of what the failover takes back.
+		const worker = await until(() => primary.worker().catch(() => null), 'the primary\'s worker');
+		primary.kill(worker);
 		primary.kill(primary.postmaster);
 		primary.dead = true;
 		// Not waited for in that query: its snapshot could be in the way of the rows' removal that is still to be replayed,
-		// and replay would wait for it as it waits for replay.
-		await standby.query('SELECT pg_promote(false)');
-		await until(() => standby.query('SELECT pg_is_in_recovery() AS standby').then(({ rows }) => !rows[0].standby, () => false), 'the standby\'s promotion');
+		// and replay would wait for it as it waits for replay. Asked again where a conflict with replay has ended it.
+		const promoted = `SELECT CASE WHEN pg_is_in_recovery() THEN pg_promote(false) END, NOT pg_is_in_recovery() AS done`;
+		await until(() => standby.query(promoted).then(({ rows }) => rows[0].done || pause(100), () => false), 'the standby\'s promotion');
 		this.retired = primary;
 		this.primary = standby;
 		this.standby = null;
 		await this.primary.ready();
+	}
+
+	// What the primary shows is on the standby too. After a crash it shows what was on the way there, and no commit waits for
+	// that any more.
+	async #replicated() {
+		const ask = (text, values) => until(() => this.primary.query(text, values).then(({ rows }) => rows[0].answer, () => false), 'the standby to have what the primary has');
+		const lsn = await ask('SELECT pg_current_wal_flush_lsn() AS answer');
+		await ask('SELECT count(*) > 0 AS answer FROM pg_stat_replication WHERE flush_lsn >= $1', [lsn]);
 	}
 
 	get all() {

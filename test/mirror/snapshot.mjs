@@ -32,3 +32,9 @@ export async function readTable(session, { of, source }) {
 		await session.query('ROLLBACK').catch(() => {});
 	}
 }
+
+/**
+ * Once nothing that the session's snapshots have seen can be lost any more, be it committed without waiting or rolled back:
+ * after a crash or a failover other transactions would have its xids, and pass for seen.
+ */
+export const lasting = (session) => session.query(`SELECT pg_logical_emit_message(true, 'mirror', '')`);

@@ -5,8 +5,8 @@
 import { pg } from '../client/cluster.mjs';
 import { facetRows, facets, versioned } from './schema.mjs';
 
-/** What ends a transaction and not the run: conflicts with others, and DDL in between. */
-export const conflicts = new Set(['40P01', '40001', '55P03', '23505', '23514', '42701', '42703', '42P01', '42804', '57014']);
+/** What ends a transaction and not the run: conflicts with others, and DDL in between, or DDL that was done before a fault hid it. */
+export const conflicts = new Set(['40P01', '40001', '55P03', '23505', '23514', '42701', '42703', '42P01', '42804', '42809', '57014']);
 /** What ends the session: faults of the server. */
 export const lost = (error) => (error instanceof pg.DatabaseError
 	? /^(08|57P|58|53300)/.test(error.code)
@@ -46,11 +46,13 @@ export class Scribe {
 
 	/** Once. `end(session)` ends the transaction and tells whether it was committed. Other than what a conflict or a fault ends is thrown. */
 	async attempt(work, end = async (session) => (await session.query('COMMIT'), true)) {
+		let ending = false;
 		try {
 			const session = (this.#session ??= await this.#connect());
 			await session.query('BEGIN');
 			const value = await work(session);
 			await session.query('INSERT INTO ledger VALUES ($1, $2, counts())', [this.writer, this.#n + 1]);
+			ending = true;
 			const committed = await end(session);
 			if (committed) {
 				this.#n += 1;
@@ -58,9 +60,10 @@ export class Scribe {
 			}
 			return { committed, value };
 		} catch (error) {
-			if (lost(error)) this.#drop();
-			else if (conflicts.has(error.code)) await this.#session?.query('ROLLBACK').catch(() => this.#drop());
-			else throw error;
+			if (!lost(error) && !conflicts.has(error.code)) throw error;
+			// Half of an end may be done, as of one in two phases: the next session finds out.
+			if (ending || lost(error)) this.#drop();
+			else await this.#session?.query('ROLLBACK').catch(() => this.#drop());
 			return { committed: false };
 		}
 	}
@@ -88,12 +91,17 @@ export class Scribe {
 	// Whatever was under way when the last session died is decided now.
 	async #connect() {
 		const session = await this.#servers.session();
-		await session.query(`SET lock_timeout = '2s'`);
-		const { rows: prepared } = await session.query('SELECT 1 FROM pg_prepared_xacts WHERE gid = $1', [this.gid]);
-		if (prepared.length > 0) await session.query(`COMMIT PREPARED '${this.gid}'`);
-		const { rows: [{ n }] } = await session.query('SELECT coalesce(max(n), 0)::int AS n FROM ledger WHERE writer = $1', [this.writer]);
-		this.#n = n;
-		return session;
+		try {
+			await session.query(`SET lock_timeout = '2s'`);
+			const { rows: prepared } = await session.query('SELECT 1 FROM pg_prepared_xacts WHERE gid = $1', [this.gid]);
+			if (prepared.length > 0) await session.query(`COMMIT PREPARED '${this.gid}'`);
+			const { rows: [{ n }] } = await session.query('SELECT coalesce(max(n), 0)::int AS n FROM ledger WHERE writer = $1', [this.writer]);
+			this.#n = n;
+			return session;
+		} catch (error) {
+			session.end().catch(() => {});
+			throw error;
+		}
 	}
 }
 

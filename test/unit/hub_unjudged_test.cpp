@@ -67,6 +67,50 @@ TEST_F(Unjudged, WhatIsCaughtUpOnAndCannotBeReadResetsOnlyWhoCatchesUp)
 	EXPECT_EQ(read(live), "subscribed:a transaction:12");
 }
 
+// It would be told of changes with a gap before them, and go on from there if the connection went before the reset.
+TEST_F(Unjudged, WhatWaitsBehindWhatCannotBeReadDoesNotNameIt)
+{
+	insert(10, "\"x\"");
+	insert(11, "\"x\"");
+	Client& resumes = connect();
+	subscribe(resumes, "b", "items");
+	EXPECT_EQ(read(resumes), "subscribed:b");
+	subscribe(resumes, "a", "items", R"(,"where":"v=\"x\"","since":"e-10")");
+	insert(12, "\"x\"");
+	EXPECT_EQ(read(resumes), "subscribed:a");
+	evaluator.unreadable = "v=\"x\"";
+	judge();
+	evaluator.unreadable.clear();
+	const std::string live = frame(resumes);
+	EXPECT_NE(live.find(R"("xid":"12")"), std::string::npos) << live;
+	EXPECT_NE(live.find(R"("ids":["b"])"), std::string::npos) << live;
+	EXPECT_EQ(live.find(R"("ids":["a")"), std::string::npos) << live;
+	insert(13, "\"x\"");
+	EXPECT_EQ(read(resumes), "reset:a transaction:13");
+}
+
+TEST_F(Unjudged, WhatWaitsBehindWhatIsNotCaughtUpOnAnyMoreDoesNotNameIt)
+{
+	insert(10, "\"x\"");
+	insert(11, "\"x\"");
+	Client &one = connect(), &both = connect();
+	subscribe(both, "b", "items", R"(,"events":["insert"])");
+	EXPECT_EQ(read(both), "subscribed:b");
+	for (Client* client : {&one, &both}) {
+		subscribe(*client, "a", "items", R"(,"since":"e-10")");
+		insert(12, "\"x\"");
+		ask(*client, R"({"type":"unsubscribe","id":"a"})");
+		insert(13, "\"x\"");
+	}
+	EXPECT_EQ(read(one), "subscribed:a unsubscribed:a");
+	std::string all;
+	for (std::string text = frame(both); !text.empty(); text = frame(both))
+		all += text;
+	EXPECT_EQ(all.find(R"(["a")"), std::string::npos) << all;
+	for (const char* due : {R"("xid":"12")", R"("xid":"13")", R"("ids":["b"])", R"("unsubscribed")"})
+		EXPECT_NE(all.find(due), std::string::npos) << all;
+}
+
 TEST_F(Unjudged, WhatCannotBeJudgedAgainForWhoCatchesUpHoldsNobodyElseUp)
 {
 	insert(10, "\"x\"");

@@ -1,5 +1,6 @@
 // What was changed when, and for whom: what entitles a client to a reset or an end, and when what it may see is in doubt.
 
+import { CalmClock } from '../clock.mjs';
 import { names } from './tables.mjs';
 
 /** How long after its cause a reset or an end may come, at the most. */
@@ -12,15 +13,17 @@ export class Books {
 	#disturbed = [];
 	/** Set when the server cannot resume. */
 	any = false;
+	/** What `grace` is counted in. */
+	clock = new CalmClock();
 
-	/** Privileges, or what policies show, change from now on; `roles`: for these, null: for all. `reset`: clients are told. */
-	changed(table, roles, { time = Date.now(), reset = true } = {}) {
-		for (const name of table === null ? names : [table]) this.#causes.get(name).push({ time, roles, reset });
+	/** Privileges, or what policies show, change now, or did since `from`; `roles`: for these, null: for all. `reset`: clients are told. */
+	changed(table, roles, { time = Date.now(), from = time, reset = true } = {}) {
+		for (const name of table === null ? names : [table]) this.#causes.get(name).push({ from, time, at: this.clock.now(), roles, reset });
 	}
 
 	/** All positions are void, as after a fault under `notify`. */
 	grantAll() {
-		for (const causes of this.#causes.values()) causes.push({ time: Date.now(), roles: null, reset: true, fault: true });
+		for (const causes of this.#causes.values()) causes.push({ at: this.clock.now(), roles: null, reset: true, fault: true });
 	}
 
 	/** The worker reads nothing meanwhile; what it then reads is judged by what is in force then. */
@@ -29,11 +32,11 @@ export class Books {
 	}
 
 	#recent(table, role, now) {
-		return this.#causes.get(table).filter(({ time, roles, reset }) => reset && time > now - grace && (roles === null || roles.has(role)));
+		return this.#causes.get(table).filter(({ at, roles, reset }) => reset && at > now - grace && (roles === null || roles.has(role)));
 	}
 
 	/** Whether there is a reason for a subscription to end, or to be refused otherwise than PostgreSQL would. */
-	unsettled(table, role, now = Date.now()) {
+	unsettled(table, role, now = this.clock.now()) {
 		return this.#recent(table, role, now).some(({ fault }) => !fault);
 	}
 
@@ -43,15 +46,15 @@ export class Books {
 	}
 
 	/** Whether changes of the table may be judged by the one or the other. */
-	inDoubt(table, time = Date.now()) {
-		return this.#causes.get(table).some((cause) => !cause.fault && cause.time > time - grace);
+	inDoubt(table, now = this.clock.now()) {
+		return this.#causes.get(table).some(({ fault, at }) => !fault && at > now - grace);
 	}
 
 	/** Resets that one subscription has taken. Each cause pays for two: a resume may fail for it before the live one is looked at. */
 	account() {
 		const taken = new Map();
 		return {
-			take: (table, role, now = Date.now()) => {
+			take: (table, role, now = this.clock.now()) => {
 				if (this.any) return true;
 				const cause = this.#recent(table, role, now).find((one) => (taken.get(one) ?? 0) < 2);
 				if (cause !== undefined) taken.set(cause, (taken.get(cause) ?? 0) + 1);
@@ -60,10 +63,14 @@ export class Books {
 		};
 	}
 
-	/** Whether a row version of that life may have been judged by privileges from before or after it. */
-	doubtful(table, { born, died }) {
-		const ends = died === null ? [born] : [born, died];
-		return this.#causes.get(table).some(({ time, fault }) => !fault && ends.some((end) => Math.abs(time - end) <= margin
-			|| this.#disturbed.some(({ from, to }) => end >= from - margin && end <= to + margin && time >= from - margin && time <= to + margin)));
+	/**
+	 * Whether a row version of that life may have been judged by privileges from before or after it. What was written at
+	 * `born` or `died` is judged when its transaction has committed, at the time that goes with it.
+	 */
+	doubtful(table, { born, bornCommit, died, diedCommit }) {
+		const ends = [[born, bornCommit ?? born], ...(died === null ? [] : [[died, diedCommit ?? died]])];
+		const near = (one, other) => one[0] <= other[1] + margin && other[0] <= one[1] + margin;
+		return this.#causes.get(table).some(({ from, time, fault }) => !fault && ends.some((end) => near(end, [from, time])
+			|| this.#disturbed.some((disturbed) => near(end, [disturbed.from, disturbed.to]) && near([from, time], [disturbed.from, disturbed.to]))));
 	}
 }

@@ -55,6 +55,14 @@ test('only near a change of privileges of that table is a sighting in doubt', ()
 	assert.equal(books.doubtful('docs', { born: now, died: null }), false);
 	books.disturbed(now - 10, now + 20_010);
 	assert.equal(books.doubtful('docs', { born: now, died: null }), true);
+	// What commits long after it was written is judged then; a change is one at any time until its commit is known.
+	const slow = new Books();
+	slow.changed('docs', null, { from: now + 20_000, time: now + 40_000 });
+	for (const [what, life, doubtful] of [
+		['committed before', { born: now, bornCommit: now + 10_000, died: null }, false], ['committed just before', { born: now, bornCommit: now + 19_000, died: null }, true],
+		['committed while nobody knew', { born: now + 25_000, bornCommit: now + 30_000, died: null }, true], ['deleted just before', { born: now - 60_000, died: now, diedCommit: now + 18_000 }, true],
+		['written after', { born: now + 50_000, bornCommit: now + 50_001, died: null }, false],
+	]) assert.equal(slow.doubtful('docs', life), doubtful, what);
 	// Faults alone change nobody's privileges.
 	const faults = new Books();
 	faults.grantAll();
@@ -77,6 +85,21 @@ test('a reset has a cause: for that table, that role, not long ago, and not for 
 	assert.equal(books.unsettled('tasks', 'viewer'), false, 'a fault ends no subscription');
 	books.changed(null, null);
 	assert.equal(books.unsettled('plain', 'web'), true);
+});
+
+test('the time that a server was away does not count', (t) => {
+	let now = 1_000_000;
+	t.mock.method(Date, 'now', () => now);
+	const books = new Books();
+	const account = books.account();
+	books.changed('docs', null);
+	books.clock.stop();
+	books.grantAll();
+	now += 10 * grace;
+	books.clock.go();
+	assert.deepEqual([books.unsettled('docs', 'web'), books.inDoubt('docs'), account.take('notes', 'web')], [true, true, true]);
+	now += grace + 1;
+	assert.deepEqual([books.unsettled('docs', 'web'), books.inDoubt('docs'), account.take('notes', 'web')], [false, false, false]);
 });
 
 test('how the server must answer follows from the columns that may be read', () => {

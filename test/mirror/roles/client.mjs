@@ -4,6 +4,7 @@
 import { WebSocket, Wire } from '../../client/wire.mjs';
 import { ModelRows } from '../copy.mjs';
 import { Finding, History } from '../failures.mjs';
+import { lasting } from '../snapshot.mjs';
 import { pause } from '../writer.mjs';
 import { token } from './identities.mjs';
 import { randomView, read, readable, SeenCopy, shown, verdict } from './seen.mjs';
@@ -107,7 +108,9 @@ export class SeeingClient {
 		});
 		this.connections += 1;
 		this.#parts = null;
-		wire.onFrame = (data) => this.guard(() => this.#search(data));
+		// Who sees what comes: bytes may still come when nothing is made of them any more.
+		wire.seer = wire.nextSeer = identity.name;
+		wire.onFrame = (data) => this.guard(() => this.#search(wire, data));
 		wire.onMessage = (message) => {
 			if (wire === this.#wire && !wire.dropped) this.guard(() => this.#received(message));
 		};
@@ -124,15 +127,14 @@ export class SeeingClient {
 	}
 
 	// Up to `authenticated` all is the former identity's.
-	#search(data) {
-		if (this.#becoming === null || !data.includes('"authenticated"')) {
-			this.sightings.see(this.#identity.name, data);
+	#search(wire, data) {
+		if (wire.seer === wire.nextSeer || !data.includes('"authenticated"')) {
+			this.sightings.see(wire.seer, data);
 			return;
 		}
-		let identity = this.#identity;
 		for (const message of [JSON.parse(data.toString())].flat()) {
-			if (message.type === 'authenticated') identity = this.#becoming;
-			else this.sightings.see(identity.name, Buffer.from(JSON.stringify(message)));
+			if (message.type === 'authenticated') wire.seer = wire.nextSeer;
+			else this.sightings.see(wire.seer, Buffer.from(JSON.stringify(message)));
 		}
 	}
 
@@ -172,6 +174,7 @@ export class SeeingClient {
 			try {
 				session = await this.servers.session();
 				const result = await read(session, identity, view, copy.rows.columns);
+				await lasting(session);
 				if (subscription.reading === reading) this.guard(() => copy.fill(number, result) && (subscription.state = 'live'));
 				return;
 			} catch (error) {
@@ -204,6 +207,7 @@ export class SeeingClient {
 		if (choices.length === 0) return;
 		this.#becoming = this.random.pick(choices);
 		this.#authenticating = true;
+		this.#wire.nextSeer = this.#becoming.name;
 		this.#wire.send({ type: 'auth', token: token(this.#becoming) });
 	}
 

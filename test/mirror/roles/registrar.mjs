@@ -9,6 +9,11 @@ import { names, shadow } from './tables.mjs';
 
 const conflicts = new Set(['40P01', '55P03', '57014', '42710', '42704', '23505']);
 
+// When a row version was written and deleted, by the clock and by the commits of what did.
+const milliseconds = (time) => `(extract(epoch FROM ${time}) * 1000)::float8`;
+const committed = (xid) => milliseconds(`pg_xact_commit_timestamp(${xid})`);
+const lived = `${milliseconds('born')} AS born, ${committed('born_by')} AS "bornCommit", ${milliseconds('died')} AS died, ${committed('died_by')} AS "diedCommit"`;
+
 /** Runs `work` as that identity in the session's transaction. */
 export async function as(session, identity, work) {
 	await session.query(`SELECT set_config('request.jwt.claims', $1, true), set_config('role', $2, true)`, [claimsText(identity), identity.role]);
@@ -45,13 +50,15 @@ export class Registrar {
 			await pause(this.#random.unit() * 2 * every);
 			if (this.#stopped) break;
 			const change = this.#random.percent(15) ? membership(this.#random) : next(this.#random, await this.#policies());
+			let from;
 			const done = await this.#transaction(change.table === null ? names : [change.table], async (session) => {
+				from = Date.now();
 				// Clients may hear of it before this program does.
 				this.#books.changed(change.table, change.roles, { reset: !change.members });
 				await session.query(statements(change));
 			});
-			// Or was it, before the server went? Then it is in force from about now.
-			if (done !== false) this.#books.changed(change.table, change.roles, { reset: !change.members });
+			// Or was it, before the server went? Then it is in force since some time in between.
+			if (done !== false) this.#books.changed(change.table, change.roles, { from, reset: !change.members });
 			if (done !== true) continue;
 			this.count += 1;
 			const kind = /^(CREATE|ALTER|DROP) POLICY|^GRANT|^REVOKE|ROW LEVEL|members/.exec(change.sql)?.[0] ?? 'other';
@@ -88,11 +95,17 @@ export class Registrar {
 			await session.query('COMMIT');
 			return true;
 		} catch (error) {
-			if (lost(error)) this.#session = null;
-			else if (conflicts.has(error.code)) await this.#session?.query('ROLLBACK').catch(() => (this.#session = null));
+			if (lost(error)) this.#drop();
+			else if (conflicts.has(error.code)) await this.#session?.query('ROLLBACK').catch(() => this.#drop());
 			else throw error;
 			return committing ? null : false;
 		}
+	}
+
+	// What it held is let go, also where the server lives.
+	#drop() {
+		this.#session?.end().catch(() => {});
+		this.#session = null;
 	}
 
 	async #connect() {
@@ -105,7 +118,7 @@ export class Registrar {
 	async #judge(session, tables) {
 		const list = (result) => result.rows.map(({ marker }) => marker);
 		for (const name of tables) {
-			const { rows: versions } = await session.query(`SELECT mark, pay, extract(epoch FROM born)::float8 * 1000 AS born, extract(epoch FROM died)::float8 * 1000 AS died FROM ${shadow(name)}`);
+			const { rows: versions } = await session.query(`SELECT mark, pay, ${lived} FROM ${shadow(name)}`);
 			this.#sightings.learn(versions.map((version) => ({ table: name, ...version })));
 			for (const identity of identities) {
 				const { rows: readable } = await session.query(

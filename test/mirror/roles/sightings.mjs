@@ -30,7 +30,7 @@ export class Sightings {
 		for (const marker of list) allowed.add(marker);
 	}
 
-	/** Row versions there are or were: `{ table, mark, pay, born, died }`, times in milliseconds. */
+	/** Row versions there are or were: `{ table, mark, pay, born, bornCommit, died, diedCommit }`, times in milliseconds. */
 	learn(versions) {
 		for (const { mark, pay, ...version } of versions) {
 			this.#known.set(mark, version);

@@ -40,7 +40,7 @@ function table([name, { key, owner, guarded, partitioned }]) {
 	CREATE TABLE ${name} (${definition}${key ? `, PRIMARY KEY (${key})` : ''}) ${partitioned ? 'PARTITION BY LIST (tenant)' : ''};
 	${partitioned ? `CREATE TABLE ${name}_1 PARTITION OF ${name} FOR VALUES IN (1); CREATE TABLE ${name}_2 PARTITION OF ${name} FOR VALUES IN (2);
 	CREATE TABLE ${name}_rest PARTITION OF ${name} DEFAULT; REVOKE ALL ON ${name}_1, ${name}_2, ${name}_rest FROM web;` : ''}
-	CREATE TABLE ${shadow(name)} (${definition}, born timestamptz NOT NULL DEFAULT clock_timestamp(), died timestamptz);
+	CREATE TABLE ${shadow(name)} (${definition}, born timestamptz NOT NULL DEFAULT clock_timestamp(), born_by xid NOT NULL DEFAULT pg_current_xact_id()::xid, died timestamptz, died_by xid);
 	CREATE INDEX ON ${shadow(name)} (mark);
 	REVOKE ALL ON ${name}, ${shadow(name)} FROM web;
 	CREATE TRIGGER marked BEFORE INSERT OR UPDATE ON ${name} FOR EACH ROW EXECUTE FUNCTION marked('${guarded ? 'xs' : ''}', '${name}');
@@ -84,10 +84,10 @@ export const ddl = `
 	DECLARE shadow text := 'public.shadow_' || TG_ARGV[0];
 	BEGIN
 		IF TG_OP = 'TRUNCATE' THEN
-			EXECUTE format('UPDATE %s SET died = clock_timestamp() WHERE died IS NULL', shadow);
+			EXECUTE format('UPDATE %s SET died = clock_timestamp(), died_by = pg_current_xact_id()::xid WHERE died IS NULL', shadow);
 			RETURN NULL;
 		END IF;
-		IF TG_OP <> 'INSERT' THEN EXECUTE format('UPDATE %s SET died = clock_timestamp() WHERE mark = $1', shadow) USING OLD.mark; END IF;
+		IF TG_OP <> 'INSERT' THEN EXECUTE format('UPDATE %s SET died = clock_timestamp(), died_by = pg_current_xact_id()::xid WHERE mark = $1', shadow) USING OLD.mark; END IF;
 		IF TG_OP <> 'DELETE' THEN
 			EXECUTE format('INSERT INTO %s VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)', shadow)
 				USING NEW.id, NEW.owner, NEW.tenant, NEW.level, NEW.grp, NEW.tag, NEW.pay, NEW.secret, NEW.mark;

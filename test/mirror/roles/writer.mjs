@@ -44,10 +44,16 @@ export class RowWriter {
 			await session.query(end);
 			if (end === 'COMMIT') this.committed += 1;
 		} catch (error) {
-			if (lost(error)) this.#session = null;
-			else if (conflicts.has(error.code)) await this.#session?.query('ROLLBACK').catch(() => (this.#session = null));
+			if (lost(error)) this.#drop();
+			else if (conflicts.has(error.code)) await this.#session?.query('ROLLBACK').catch(() => this.#drop());
 			else throw error;
 		}
+	}
+
+	// What it held is let go, also where the server lives.
+	#drop() {
+		this.#session?.end().catch(() => {});
+		this.#session = null;
 	}
 
 	async #connect() {
