@@ -186,8 +186,12 @@ void Server::answer(std::string_view bytes)
 	pg::call([&] {
 		const bool spent = !forget_client();
 		answers_.send_rows();
+		// A request has one end: cancelled in the midst of this one it would get another, and the worker would take that for
+		// the end of the next request.
+		HOLD_CANCEL_INTERRUPTS();
 		if (spent) answers_.send(core::SnapshotMessage::spent, {});
 		answers_.send(core::SnapshotMessage::done, {});
+		RESUME_CANCEL_INTERRUPTS();
 	});
 }
 

@@ -186,7 +186,7 @@ void SnapshotPool::answer(Reader& reader, std::string_view message, core::Snapsh
 {
 	failed_starts_ = 0;
 	reader.worn_out |= message.size() > kLargeMessage;
-	// A cancel that meets the last message of a request makes the reader end it once more; the next may have begun by then.
+	// Rows of another request would be shown to somebody who may not see them, so that readers are not relied on here.
 	uint32_t number = 0;
 	memcpy(&number, message.data() + 1, sizeof number);
 	if (number != reader.requests) return;

@@ -294,6 +294,10 @@ CREATE FUNCTION plank_test.give_up_snapshots(relations pg_catalog.oid[], rounds 
 	RETURNS pg_catalog.int8
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_give_up_snapshots';
 
+-- False, and the process that asks is cancelled once its transaction has committed.
+CREATE FUNCTION plank_test.cancel_at_commit() RETURNS pg_catalog.bool
+	LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'plank_test_cancel_at_commit';
+
 -- How many snapshots the session reads at a time, and for how many milliseconds it keeps processes without work.
 CREATE FUNCTION plank_test.snapshot_limit(pg_catalog.int4, pg_catalog.int4 DEFAULT 60000) RETURNS pg_catalog.void
 	LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'plank_test_snapshot_limit';

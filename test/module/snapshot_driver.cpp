@@ -22,10 +22,12 @@ extern "C" {
 PGDLLEXPORT Datum plank_test_read_snapshot(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_read_snapshots(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_give_up_snapshots(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum plank_test_cancel_at_commit(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum plank_test_snapshot_limit(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(plank_test_read_snapshot);
 PG_FUNCTION_INFO_V1(plank_test_read_snapshots);
 PG_FUNCTION_INFO_V1(plank_test_give_up_snapshots);
+PG_FUNCTION_INFO_V1(plank_test_cancel_at_commit);
 PG_FUNCTION_INFO_V1(plank_test_snapshot_limit);
 }
 
@@ -100,8 +102,9 @@ struct Cancelling {
 	}
 };
 
-// Waits first: what has been started or cancelled has set the latch.
-void turn(Collector& collector)
+// Waits first: what has been started or cancelled has set the latch. `patience`: how long the pool may go on, none for one
+// message of each process.
+void turn(Collector& collector, std::chrono::milliseconds patience = std::chrono::milliseconds(20))
 {
 	pg::call([&] {
 		if (!collector.more)
@@ -109,7 +112,7 @@ void turn(Collector& collector)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 	});
-	collector.more = pool().poll(collector, worker::SnapshotPool::Clock::now() + std::chrono::milliseconds(20));
+	collector.more = pool().poll(collector, worker::SnapshotPool::Clock::now() + patience);
 }
 
 // Knows of which table each request is, and counts the answers.
@@ -272,7 +275,18 @@ Datum read_snapshot(PG_FUNCTION_ARGS)
 	return pg::call([&] { return row_of(fcinfo, outcome); });
 }
 
-// (relations, role): all at once; says in which order they ended, by their places in the list, and the rows of each.
+bool cancels_at_commit = false;
+
+// As a signal does that comes then.
+void cancel_when_committed(XactEvent event, void*)
+{
+	if (event != XACT_EVENT_COMMIT || !std::exchange(cancels_at_commit, false)) return;
+	InterruptPending = true;
+	QueryCancelPending = true;
+}
+
+// (relations, role): all at once; says in which order they ended, by their places in the list, and the rows of each. A
+// process has its next request before the pool looks at what else it has sent.
 Datum read_snapshots(PG_FUNCTION_ARGS)
 {
 	Cancelling running;
@@ -285,7 +299,7 @@ Datum read_snapshots(PG_FUNCTION_ARGS)
 	Collector collector(running.ids.front(), running.ids.size(), false);
 	size_t most = 0;
 	while (collector.order.size() < running.ids.size()) {
-		turn(collector);
+		turn(collector, {});
 		most = std::max(most, pool().running());
 	}
 	std::string text = "at most " + std::to_string(most) + " at a time:";
@@ -343,6 +357,14 @@ Datum plank_test_read_snapshots(PG_FUNCTION_ARGS)
 Datum plank_test_give_up_snapshots(PG_FUNCTION_ARGS)
 {
 	return pg::entry([&] { return give_up_snapshots(fcinfo); });
+}
+
+Datum plank_test_cancel_at_commit(PG_FUNCTION_ARGS)
+{
+	static bool registered = false;
+	if (!registered) RegisterXactCallback(cancel_when_committed, nullptr);
+	registered = cancels_at_commit = true;
+	PG_RETURN_BOOL(false);
 }
 
 Datum plank_test_snapshot_limit(PG_FUNCTION_ARGS)

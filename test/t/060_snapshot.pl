@@ -168,6 +168,20 @@ for ([ 'pg_cancel_backend', '57014|canceling statement due to user request|t', 1
 	is($client->query(q{SELECT count FROM plank_test.read_snapshot('few')}), '3000', 'and is no end of the pool');
 }
 
+# The reader is cancelled when it has read all there is: too late.
+$node->safe_psql('postgres', <<'SQL');
+CREATE TABLE hidden (id bigint PRIMARY KEY);
+INSERT INTO hidden VALUES (1);
+SELECT plank.track('hidden');
+GRANT SELECT ON hidden TO web;
+ALTER TABLE hidden ENABLE ROW LEVEL SECURITY;
+CREATE POLICY hidden ON hidden USING (plank_test.cancel_at_commit());
+SQL
+$client->query('SELECT plank_test.snapshot_limit(1)');
+is($client->query(q{SELECT plank_test.read_snapshots('{hidden, items, few, items}'::regclass[]::oid[])}), 'at most 1 at a time: 1=0 2=2 3=3000 4=2',
+	'a request that has been answered is not cancelled, nor is the next one in its place');
+$client->query('SELECT plank_test.snapshot_limit(4)');
+
 # A reader without work is kept for a while only.
 $pid = ask("SELECT pid $reader");
 $client->query('SELECT plank_test.snapshot_limit(4, 0)');
