@@ -48,6 +48,8 @@ bool views_before(const Subscription& a, const Subscription& b)
 	// kNoFilter is the largest; it comes first.
 	if (a.filter != b.filter) return a.filter + 1 < b.filter + 1;
 	if (a.numbers_as_text != b.numbers_as_text) return b.numbers_as_text;
+	// Where one of them was asked for before the role's rights changed, until that has been looked at.
+	if (a.rights != b.rights) return a.rights < b.rights;
 	if (!a.columns || !b.columns) return !a.columns && b.columns;
 	return *a.columns < *b.columns;
 }
@@ -125,11 +127,12 @@ Audience::Form Audience::make_form(std::span<const Subscription* const> watchers
 	Form form;
 	form.numbers_as_text = first.numbers_as_text;
 	form.filter = first.filter;
+	form.rights = first.rights;
 	form.columns = first.columns;
 	bool same_events = true;
 	form.watchers.reserve(watchers.size());
 	for (const Subscription* watcher : watchers) {
-		form.watchers.push_back({watcher->id, watcher->snapshot, watcher->events, watcher->rights});
+		form.watchers.push_back({watcher->id, watcher->snapshot, watcher->events});
 		form.events |= watcher->events;
 		same_events &= watcher->events == first.events;
 	}
@@ -162,22 +165,25 @@ void Audience::Form::append_head(std::string& out, Op op) const
 	out += ']';
 }
 
-bool Audience::has(std::string_view id) const noexcept
+bool Audience::has_any(const std::set<std::string_view>& ids) const noexcept
 {
+	const auto is_one = [&](const Form::Watcher& watcher) { return ids.contains(watcher.id); };
 	for (const WatchedTable& watched : tables_)
 		for (const Form& form : watched.forms)
-			for (const Form::Watcher& watcher : form.watchers)
-				if (watcher.id == id) return true;
-	return false;
+			if (std::any_of(form.watchers.begin(), form.watchers.end(), is_one)) return true;
+	return std::any_of(watched_channels_.begin(), watched_channels_.end(), [&](const WatchedChannel& watched) {
+		return std::any_of(watched.ids.begin(), watched.ids.end(),
+		                   [&](const std::string& id) { return ids.contains(id); });
+	});
 }
 
-std::vector<Subscription> Audience::without(std::string_view id) const
+std::vector<Subscription> Audience::without(const std::set<std::string_view>& ids) const
 {
 	std::vector<Subscription> others;
 	for (const WatchedTable& watched : tables_)
 		for (const Form& form : watched.forms)
 			for (const Form::Watcher& watcher : form.watchers) {
-				if (watcher.id == id) continue;
+				if (ids.contains(watcher.id)) continue;
 				Subscription& other = others.emplace_back();
 				other.id = watcher.id;
 				other.relation = watched.relation;
@@ -186,12 +192,13 @@ std::vector<Subscription> Audience::without(std::string_view id) const
 				other.snapshot = watcher.with_rows;
 				other.filter = form.filter;
 				other.columns = form.columns;
-				other.rights = watcher.rights;
+				other.rights = form.rights;
 			}
 	for (const WatchedChannel& watched : watched_channels_)
-		for (const std::string& name : watched.ids) {
+		for (const std::string& id : watched.ids) {
+			if (ids.contains(id)) continue;
 			Subscription& other = others.emplace_back();
-			other.id = name;
+			other.id = id;
 			other.channel = watched.channel;
 		}
 	return others;

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -60,9 +61,9 @@ class Audience {
 	// What follows the stream's position for its members.
 	const std::string& rights() const noexcept { return rights_; }
 	std::vector<uint32_t> relations() const;
-	// What makes an audience that sees the same as this one, but for one subscription to a table.
-	bool has(std::string_view id) const noexcept;
-	std::vector<Subscription> without(std::string_view id) const;
+	// Whether one of the ids is in it, and what makes an audience that sees the same as this one but for those.
+	bool has_any(const std::set<std::string_view>& ids) const noexcept;
+	std::vector<Subscription> without(const std::set<std::string_view>& ids) const;
 	// Calls visit(relation, filter) for each of them; kNoFilter for who wants every row.
 	template <typename Visit>
 	void for_each_filter(Visit&& visit) const
@@ -108,16 +109,16 @@ class Audience {
 			std::string id;
 			bool with_rows;  // they come again after a reset
 			OpSet events;
-			uint64_t rights;
 		};
 		std::vector<Watcher> watchers;
 		OpSet events = 0;  // of any of them
+		bool numbers_as_text = false;
+		FilterId filter = kNoFilter;
+		uint64_t rights = 0;
 		// {"ids":[…] for each operation, or empty; one for all when they want the same events. None for one watcher, as
 		// mostly.
 		std::unique_ptr<std::vector<std::string>> heads;
 		void append_head(std::string& out, Op op) const;
-		bool numbers_as_text = false;
-		FilterId filter = kNoFilter;
 		ColumnNames columns;
 		// Of the shape that was rendered last, when some columns are left out; frames are rendered by one thread.
 		struct Chosen {
@@ -136,7 +137,7 @@ class Audience {
 	};
 	struct WatchedChannel {
 		std::string channel;
-		std::string head;
+		std::string head;  // {"ids":[…
 		std::vector<std::string> ids;
 	};
 	class Writer;

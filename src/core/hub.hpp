@@ -196,8 +196,6 @@ class Hub {
 	std::optional<bool> choose(Session& session, const Request& request, const TableAnswer& found,
 	                           Subscription& subscription);
 	void add_subscription(Session& session, Subscription&& subscription);
-	void end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,
-	                       std::string_view code, std::string_view message);
 	void watch(const Session& session, const Subscription& subscription);
 	void unwatch(const Session& session, const Subscription& subscription) noexcept;
 	uint64_t rights_of(const Session& session, const Subscription& subscription) const;
@@ -352,10 +350,15 @@ class Hub {
 	ShapePtr replayed_shape(const Ticket& ticket) const;
 	bool waits_for_past(Session& session);
 	void finish_ticket(const std::shared_ptr<Ticket>& ticket, uint64_t place);
-	void drop_catchup(Session& session, const std::string& id);
-	size_t leave_out(Session& session, size_t place, const std::string& id);
 	void drop_tickets(Session& session) noexcept;
 	void trim_replay();
+
+	// hub_leaving.cpp
+	void end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,
+	                       std::string_view code, std::string_view message);
+	using Farewells = std::map<std::string, std::vector<std::string>>;  // by id, the messages that tell it
+	void drop_catchups(Session& session, const Farewells& farewells);
+	size_t leave_out(Session& session, size_t place, const std::set<std::string_view>& ids);
 
 	// hub_audiences.cpp
 	void close_stretch(Session& session);
@@ -434,24 +437,11 @@ class Hub {
 	WatchedMap<uint32_t> tables_;
 	WatchedMap<std::string> channels_;
 
-	// Requests of one client that may wait before it is no longer read from, and how few let it be read again.
-	static constexpr size_t kRequestsPause = 64;
-	static constexpr size_t kRequestsResume = 16;
-	static constexpr size_t kRequestBytesPause = 256 * 1024;
-	// The same for what waits for it: bytes of answers, and pieces of any kind.
-	static constexpr size_t kRepliesPause = 256 * 1024;
-	static constexpr size_t kRepliesResume = 64 * 1024;
-	static constexpr size_t kWaitingPause = 128;
-	static constexpr size_t kWaitingResume = 32;
-	// Subscriptions of sessions that change audience at once; more would make a turn too long.
-	static constexpr size_t kRegroupingWork = 4096;
-
 	struct CachedBatch {
 		std::weak_ptr<Audience> audience;
 		uint64_t serial;
 	};
 
-	// Who has requests is in one of these, or stalled.
 	std::deque<Incoming> incoming_;  // in the order of the stream, the first perhaps judged in part
 	size_t incoming_bytes_ = 0;
 	Progress progress_;
@@ -471,6 +461,7 @@ class Hub {
 	std::chrono::steady_clock::time_point stale_since_{}, renew_at_{};
 	int stale_errors_ = 0;
 
+	// Who has requests is in one of these, or stalled.
 	std::deque<Session*> asking_;
 	std::vector<Session*> asking_later_;  // asked about a table that DDL holds
 	std::chrono::steady_clock::time_point ask_again_at_{};

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/bytes.hpp"
 #include "core/hub.hpp"
 
 namespace plank::core {
@@ -153,52 +152,6 @@ void Hub::close_stretch(Session& session)
 	last.bytes_to = last.audience->bytes;
 	// It has been promised all there is; what comes next starts a stretch of its own.
 	make_idle(session);
-}
-
-// The subscription ends or begins anew: what it has not had yet is not sent any more, but for the rest of a transaction
-// that has begun. Nor is what is live and waits behind that: to its client there would be a gap before it.
-void Hub::drop_catchup(Session& session, const std::string& id)
-{
-	close_stretch(session);
-	bool behind = false;
-	std::vector<Waiting>& waiting = session.waiting;
-	for (size_t i = 0; i < waiting.size();) {
-		Waiting& item = waiting[i];
-		const bool its =
-		    item.ticket ? item.ticket->subscription.id == id : item.audience && item.audience->catchup_id() == id;
-		if (!its) {
-			i = behind ? leave_out(session, i, id) : i + 1;
-			continue;
-		}
-		behind = true;
-		if (item.ticket) close_ticket(*item.ticket);
-		if (item.at.offset > 0) {
-			item.until = item.at.entry + 1;
-			item.bytes_to = item.bytes_at;
-			++i;
-		} else {
-			const AudiencePtr audience = item.audience;
-			waiting.erase(waiting.begin() + static_cast<ptrdiff_t>(i));
-		}
-	}
-}
-
-// Of a closed stretch that is still to begin. Returns the place of what follows it.
-size_t Hub::leave_out(Session& session, size_t place, const std::string& id)
-{
-	std::vector<Waiting>& waiting = session.waiting;
-	if (!waiting[place].in_live_log() || waiting[place].audience->catches_up() || !waiting[place].audience->has(id))
-		return place + 1;
-	const Waiting stretch = std::move(waiting[place]);
-	waiting.erase(waiting.begin() + static_cast<ptrdiff_t>(place));
-	const std::vector<Subscription> others = stretch.audience->without(id);
-	if (others.empty()) return place;
-	const size_t left = waiting.size();
-	std::string key = stretch.audience->key();
-	append_counted(key, id);
-	const AudiencePtr audience = make_audience(std::move(key), others, {});
-	add_stretch(session, place, audience, audience->measure(log_, stretch.at.entry, stretch.until), stretch.until);
-	return place + (waiting.size() - left);
 }
 
 void Hub::changed_subscriptions(Session& session)

@@ -37,4 +37,16 @@ struct HubCounters {
 // Takes what `plank.track(notify => …)` asks to be sent on public channels.
 using NoticeSink = std::function<void(const std::string& channel, std::string&& payload)>;
 
+// Requests of one client that may wait before it is no longer read from, and how few let it be read again.
+constexpr size_t kRequestsPause = 64;
+constexpr size_t kRequestsResume = 16;
+constexpr size_t kRequestBytesPause = 256 * 1024;
+// The same for what waits for it: bytes of answers, and pieces of any kind.
+constexpr size_t kRepliesPause = 256 * 1024;
+constexpr size_t kRepliesResume = 64 * 1024;
+constexpr size_t kWaitingPause = 128;
+constexpr size_t kWaitingResume = 32;
+// Subscriptions of sessions that change audience at once; more would make a turn too long.
+constexpr size_t kRegroupingWork = 4096;
+
 }  // namespace plank::core

@@ -462,12 +462,13 @@ void Hub::start_anew(Session& session, Subscription& subscription, const ShapePt
 	// Nothing to be void.
 	const bool unread = reading != readings_.end() && !reading->second.sent && !tell;
 	drop_readings(session, &id);
-	drop_catchup(session, id);
 	changed_subscriptions(session);
 	const std::string position = position_for(subscription);
 	const Resumed resumed = unanswered ? Resumed::no : Resumed::not_asked;
-	if (tell || unanswered) reply(session, started(subscription, shape, position, resumed));
-	if (!unread) reply(session, reset_message(id, reason_for(why), position));
+	std::vector<std::string> words;
+	if (tell || unanswered) words.push_back(started(subscription, shape, position, resumed));
+	if (!unread) words.push_back(reset_message(id, reason_for(why), position));
+	drop_catchups(session, {{id, std::move(words)}});
 	++(why == Anew::unjudged || why == Anew::too_fast ? counters_.resets_lost : counters_.resets_ddl);
 	if (subscription.snapshot) begin_reading(session, subscription, shape, 0);
 }

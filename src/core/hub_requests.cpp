@@ -316,21 +316,4 @@ bool Hub::subscribe_channel(Session& session, const Request& request)
 	return true;
 }
 
-void Hub::end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,
-                            std::string_view code, std::string_view message)
-{
-	std::vector<Subscription>& all = session.subscriptions;
-	const auto first = std::stable_partition(all.begin(), all.end(), std::not_fn(ends));
-	if (first == all.end()) return;
-	const std::vector<Subscription> ended(std::make_move_iterator(first), std::make_move_iterator(all.end()));
-	all.erase(first, all.end());
-	changed_subscriptions(session);
-	for (const Subscription& subscription : ended) {
-		drop_catchup(session, subscription.id);
-		drop_readings(session, &subscription.id);
-		unwatch(session, subscription);
-		reply(session, unsubscribed_message(subscription.id, code, message));
-	}
-}
-
 }  // namespace plank::core
