@@ -323,11 +323,11 @@ std::string Hub::trim()
 		needed = std::min(needed, needs(*session));
 	const uint64_t first = log_.trim(needed, error);
 	if (first <= needed) return error;
-	drop_starved_readings(first);
 	std::vector<Session*> cut;
 	for (const auto& [key, session] : sessions_)
 		if (needs(*session) < first) cut.push_back(session.get());
 	close_all(cut, kTooSlow, "what this client still needed has left the log", false);
+	drop_starved_readings(first);
 	return error;
 }
 

@@ -331,7 +331,7 @@ class Hub {
 	bool find_past(Session& session, const Request& request, Found& found);
 	void start(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& since,
 	           const Found& found);
-	void start_over(Session& session, const std::string& id, const std::string& reason);
+	void start_over(Session& session, const std::string& id, const std::string& reason, const ShapePtr& told = nullptr);
 	void resume_from_log(Session& session, Subscription& subscription, const ShapePtr& shape, const std::string& since,
 	                     uint64_t from);
 	void resume_by_replay(Session& session, const Subscription& subscription, const ShapePtr& shape,
@@ -357,6 +357,10 @@ class Hub {
 	void end_subscriptions(Session& session, const std::function<bool(const Subscription&)>& ends,
 	                       std::string_view code, std::string_view message);
 	using Farewells = std::map<std::string, std::vector<std::string>>;  // by id, the messages that tell it
+	static bool lacks(const Session& session, const std::string& id) noexcept;
+	bool lacks_shape(const Session& session, const Subscription& subscription) const;
+	void make_void(Session& session, const Subscription& subscription, const std::string& reason,
+	               const ShapePtr& shape = nullptr);
 	void drop_catchups(Session& session, const Farewells& farewells);
 	size_t leave_out(Session& session, size_t place, const std::set<std::string_view>& ids);
 

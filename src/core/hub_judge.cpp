@@ -350,7 +350,7 @@ void Hub::start_anew_at(const TransactionLog& log, uint64_t entry, Anew why, con
 	for (const auto& [key, session] : sessions_) {
 		if (session->closing || session->waiting.empty()) continue;
 		const Waiting& front = session->waiting.front();
-		if (!front.audience || !front.audience->catches_up() || front.at.entry != entry) continue;
+		if (!front.audience || !front.audience->catches_up() || front.cut || front.at.entry != entry) continue;
 		if (&(front.ticket ? *front.ticket->log : log_) != &log) continue;
 		bool its = false;
 		front.audience->for_each_filter(

@@ -451,24 +451,14 @@ const char* Hub::reason_for(Anew why)
 void Hub::start_anew(Session& session, Subscription& subscription, const ShapePtr& shape, Anew why)
 {
 	const bool tell = why == Anew::columns;
-	const std::string id = subscription.id;
-	// One that waits for the past has not been answered.
-	const bool unanswered = std::any_of(session.waiting.begin(), session.waiting.end(), [&](const Waiting& item) {
-		return item.ticket && item.ticket->subscription.id == id && item.ticket->state == Ticket::State::waiting;
-	});
 	const auto reading = std::find_if(readings_.begin(), readings_.end(), [&](const auto& item) {
-		return item.second.session == &session && item.second.id == id;
+		return item.second.session == &session && item.second.id == subscription.id;
 	});
 	// Nothing to be void.
 	const bool unread = reading != readings_.end() && !reading->second.sent && !tell;
-	drop_readings(session, &id);
+	drop_readings(session, &subscription.id);
 	changed_subscriptions(session);
-	const std::string position = position_for(subscription);
-	const Resumed resumed = unanswered ? Resumed::no : Resumed::not_asked;
-	std::vector<std::string> words;
-	if (tell || unanswered) words.push_back(started(subscription, shape, position, resumed));
-	if (!unread) words.push_back(reset_message(id, reason_for(why), position));
-	drop_catchups(session, {{id, std::move(words)}});
+	if (!unread) make_void(session, subscription, reason_for(why), tell ? shape : nullptr);
 	++(why == Anew::unjudged || why == Anew::too_fast ? counters_.resets_lost : counters_.resets_ddl);
 	if (subscription.snapshot) begin_reading(session, subscription, shape, 0);
 }

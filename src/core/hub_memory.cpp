@@ -99,7 +99,7 @@ size_t Hub::memory_of(const Session& session) const
 	bytes += session.waiting.capacity() * sizeof(Waiting) + session.reply_bytes;
 	bytes += session.request_bytes + session.requests.size() * (kNode + sizeof(Request));
 	for (const Waiting& item : session.waiting) {
-		if (item.audience && item.audience->catches_up())
+		if (item.audience && (item.audience->catches_up() || item.audience->members == 0))
 			bytes +=
 			    (sizeof(Audience) + 2 * item.audience->key().size()) / std::max<size_t>(1, item.audience.use_count());
 		if (item.ticket) bytes += sizeof(Ticket) + kNode;

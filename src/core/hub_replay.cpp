@@ -80,14 +80,16 @@ void Hub::resume_failed(Session& session, Subscription& subscription, const Shap
 }
 
 // The rows that the client holds are void, and it has asked to get them again.
-void Hub::start_over(Session& session, const std::string& id, const std::string& reason)
+// `told`: the shape that the client was told last, where that may be another one; or null.
+void Hub::start_over(Session& session, const std::string& id, const std::string& reason, const ShapePtr& told)
 {
 	for (Subscription& subscription : session.subscriptions) {
 		if (subscription.id != id || !subscription.snapshot || subscription.reading) continue;
 		const auto known = shapes_.find(subscription.relation);
 		if (known == shapes_.end()) continue;
+		const bool other = told && told->identity != known->second.shape->identity;
 		changed_subscriptions(session);
-		reply(session, reset_message(id, reason, position_for(subscription)));
+		make_void(session, subscription, reason, other ? known->second.shape : nullptr);
 		begin_reading(session, subscription, known->second.shape, 0);
 	}
 }
@@ -378,12 +380,13 @@ void Hub::finish_ticket(const std::shared_ptr<Ticket>& ticket, uint64_t place)
 void Hub::break_off(const std::shared_ptr<Ticket>& ticket, const std::string& reason, bool told)
 {
 	const ShapePtr known = replayed_shape(*ticket);
+	// Void, too, is what was read and not sent yet.
+	if (ticket->subscription.snapshot) return start_over(*ticket->session, ticket->subscription.id, reason, known);
 	size_t next = end_replay(ticket);
 	if (known && known->identity != ticket->shape->identity)
 		insert_reply(*ticket->session, next++,
 		             started(ticket->subscription, ticket->shape, begins_at(*ticket), Resumed::not_asked));
 	if (!told) insert_reply(*ticket->session, next, reset_message(ticket->subscription.id, reason, begins_at(*ticket)));
-	start_over(*ticket->session, ticket->subscription.id, reason);
 }
 
 void Hub::replay_broken(const std::string& reason)

@@ -22,7 +22,8 @@ constexpr auto kAskAgain = std::chrono::milliseconds(50);
 
 }  // namespace
 
-// The subscription has been answered, and its client holds nothing for it.
+// The subscription has been answered, and its client holds nothing for it and catches up on nothing: what is told in place
+// of that, should it be left out, must not stand before these rows.
 void Hub::begin_reading(Session& session, Subscription& subscription, const ShapePtr& shape, int attempts)
 {
 	subscription.reading = true;
@@ -243,9 +244,10 @@ void Hub::read_again_after(const std::vector<Reset>& resets)
 			const auto known = shapes_.find(subscription.relation);
 			const ShapePtr shape = known == shapes_.end() ? nullptr : known->second.shape;
 			if (!shape) continue;
-			if (subscription.reading) {
+			// Who catches up has not come to it yet, and need not any more.
+			if (subscription.reading || lacks(*session, subscription.id)) {
 				drop_readings(*session, &subscription.id);
-				reply(*session, reset_message(subscription.id, resets.front().reason, position_for(subscription)));
+				make_void(*session, subscription, resets.front().reason);
 			}
 			begin_reading(*session, subscription, shape, 0);
 		}

@@ -49,6 +49,7 @@ struct Waiting {
 	uint64_t until = kOpen;  // kOpen: it goes on as the log grows
 	uint64_t bytes_at = 0;   // of Audience::bytes, how much the client has had
 	uint64_t bytes_to = 0;   // ... and how much there is, once the stretch is closed
+	bool cut = false;        // to the rest of a transaction: what followed it is left out
 
 	bool in_live_log() const noexcept { return audience && !ticket; }
 };

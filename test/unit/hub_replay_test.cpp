@@ -284,11 +284,12 @@ TEST_F(Resume, AResetEndsAPassForWhoeverGetsTheRowsAgain)
 	hub.replay_verified(its);
 	hub.replay_verified(past.wanted.rbegin()->first);
 	hub.replay(transaction(60, items));
+	EXPECT_EQ(read(client), "subscribed:a transaction:60");
 	Body rewritten;
 	rewritten.reset(items.relation, "rewritten");
 	hub.replay(std::move(*rewritten.transaction(61, shapes, now)));
 	hub.replay(transaction(62, items));
-	EXPECT_EQ(read(client), "subscribed:a transaction:60 reset:a reset:a");
+	EXPECT_EQ(read(client), "reset:a");
 	EXPECT_EQ(snapshots.wanted.size(), 1u) << "its rows are read";
 	EXPECT_TRUE(hub.replay_passed(62)) << "the other one needs more";
 	EXPECT_FALSE(hub.replay_passed(100));
@@ -308,7 +309,7 @@ TEST_F(Resume, AResetBehindAPassIsNotLedUpTo)
 	hub.replay_verified(only_ticket());
 	EXPECT_FALSE(hub.replay_passed(100));
 	hub.replay_ended();
-	EXPECT_EQ(read(client), "subscribed:a reset:a reset:a");
+	EXPECT_EQ(read(client), "subscribed:a reset:a");
 	EXPECT_EQ(snapshots.wanted.size(), 1u);
 }
 
