@@ -15,7 +15,8 @@ export async function launch(options = {}) {
 		executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
 		headless: true,
 		timeout: PATIENCE,
-		env: { ...process.env, HOME: profile },
+		// As root, some versions crash when their temporary files are to go to a folder that is somebody else's.
+		env: { ...process.env, HOME: profile, TMPDIR: profile },
 		args: [
 			'--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
 			'--disable-component-update', '--disable-sync',
