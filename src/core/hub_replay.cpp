@@ -40,7 +40,7 @@ bool Hub::find_past(Session& session, const Request& request, Found& found)
 	if (request.since.ends_with(kUnread))
 		found = {Found::Kind::lost, 0, "its rows had not been read"};
 	else if (const std::optional<SplitPosition> since = split_position(without_rights(request.since)))
-		found = past_.find(since->stream, since->seen ? since->seen->wal_end : 0, log_);
+		found = past_.find(since->stream, log_);
 	if (found.kind == Found::Kind::later) return false;
 	if (found.kind != Found::Kind::malformed) return true;
 	refuse(session, {request.id, code::kInvalidParameter, "\"since\" is not a position", "",

@@ -37,9 +37,8 @@ struct Found {
 
 class Past {
  public:
-	// `position` as a client sent it, and what Seen::wal_end says when it holds rows of a snapshot, else 0. Cheap: it may be
-	// asked by many clients at once.
-	virtual Found find(std::string_view position, uint64_t seen_end, const TransactionLog& log) = 0;
+	// `position` as a client sent it. Cheap: it may be asked by many clients at once.
+	virtual Found find(std::string_view position, const TransactionLog& log) = 0;
 	// Somebody waits for what came after `position`, which `find` said to replay.
 	virtual void want(uint64_t ticket, std::string_view position) = 0;
 	// Nobody does any more. Also called for tickets that have ended.

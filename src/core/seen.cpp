@@ -25,12 +25,10 @@ bool Seen::has(uint64_t xid) const noexcept
 	return xid < xmax && !std::binary_search(running.begin(), running.end(), xid);
 }
 
-// Numbers in base 36; the ids each as the distance from the one before.
+// Numbers in base 36, each the distance from the one before.
 std::string Seen::suffix() const
 {
 	std::string out(1, kSeparator);
-	append_number(out, wal_end);
-	out += '.';
 	append_number(out, xmin);
 	out += '.';
 	append_number(out, xmax - xmin);
@@ -60,15 +58,14 @@ std::optional<SplitPosition> split_position(std::string_view position)
 		if (*next != '.') return std::nullopt;
 		from = next + 1;
 	}
-	if (numbers.size() < 3) return std::nullopt;
+	if (numbers.size() < 2) return std::nullopt;
 	auto seen = std::make_shared<Seen>();
-	seen->wal_end = numbers[0];
-	seen->xmin = numbers[1];
-	seen->xmax = numbers[1] + numbers[2];
+	seen->xmin = numbers[0];
+	seen->xmax = numbers[0] + numbers[1];
 	uint64_t last = seen->xmin;
-	for (size_t i = 3; i < numbers.size(); ++i) {
+	for (size_t i = 2; i < numbers.size(); ++i) {
 		last += numbers[i];
-		if (last >= seen->xmax || (i > 3 && numbers[i] == 0)) return std::nullopt;
+		if (last >= seen->xmax || (i > 2 && numbers[i] == 0)) return std::nullopt;
 		seen->running.push_back(last);
 	}
 	split.seen = std::move(seen);

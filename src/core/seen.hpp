@@ -18,8 +18,6 @@ namespace plank::core {
 struct Seen {
 	uint64_t xmin = 0, xmax = 0;
 	std::vector<uint64_t> running;  // between the two, sorted
-	// All of it stands before this place in the WAL. In a history that was left before it, other transactions have the ids.
-	uint64_t wal_end = 0;
 
 	bool has(uint64_t xid) const noexcept;
 	// What follows the stream's own position.

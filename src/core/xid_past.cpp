@@ -17,7 +17,7 @@ bool plain(std::string_view text) noexcept
 
 }  // namespace
 
-Found XidPast::find(std::string_view position, uint64_t, const TransactionLog& log)
+Found XidPast::find(std::string_view position, const TransactionLog& log)
 {
 	const size_t first = position.find('-');
 	if (first == std::string_view::npos) return {};

@@ -21,7 +21,7 @@ class XidPast final : public Past {
 	std::string position_of(uint64_t xid) const { return epoch_ + '-' + std::to_string(xid); }
 	std::string first_position() const { return epoch_ + "-0-" + worker_; }
 
-	Found find(std::string_view position, uint64_t, const TransactionLog& log) override;
+	Found find(std::string_view position, const TransactionLog& log) override;
 	// `find` never says to replay.
 	void want(uint64_t, std::string_view) override {}
 	void forget(uint64_t) noexcept override {}

@@ -97,7 +97,6 @@ void RowReader::snapshot_began(uint64_t id, core::SnapshotHeader&& header)
 	seen->xmin = header.visibility.xmin;
 	seen->xmax = header.visibility.xmax;
 	seen->running = std::move(header.visibility.in_progress);
-	seen->wal_end = header.wal_end;
 	hub_->snapshot_begun(number, std::move(seen), header.shape);
 }
 

@@ -16,8 +16,6 @@ constexpr const char* kOther = "the position is from another history of the data
 constexpr const char* kBroken = "the write-ahead log could not be read";
 constexpr int kEventsBetweenLooks = 64;  // at the clock
 
-core::Found lost(const char* reason) { return {core::Found::Kind::lost, 0, reason}; }
-
 }  // namespace
 
 WalReplay::Pass::Pass(uint32_t database, const std::string& prefix, core::Assembler::Limits limits)
@@ -35,9 +33,10 @@ void WalReplay::configure(uint32_t database, const std::string& prefix)
 	prefix_ = prefix;
 }
 
-core::Found WalReplay::find(std::string_view text, uint64_t seen_end, const core::TransactionLog& log)
+core::Found WalReplay::find(std::string_view text, const core::TransactionLog& log)
 {
 	using Kind = core::Found::Kind;
+	const auto lost = [](const char* reason) { return core::Found{Kind::lost, 0, reason}; };
 	const std::optional<core::WalPosition> position = core::WalPosition::read(text);
 	if (!position) return {Kind::malformed, 0, ""};
 	if (position->database != MyDatabaseId) return lost("the position is from another database");
@@ -45,26 +44,16 @@ core::Found WalReplay::find(std::string_view text, uint64_t seen_end, const core
 	// it again.
 	const core::Found soon = {Kind::later, 0, "this worker has not come to the position"};
 	const bool ahead = position->end > hub_->place();
-	if (stream_.has_told(*position) && position->end >= log.complete_from()) {
-		// Rows may hold what a failover has taken back though the position is older.
-		if (seen_end > position->end)
-			if (const auto unproven = judge(*position, seen_end, UINT64_MAX)) return *unproven;
+	if (stream_.has_told(*position) && position->end >= log.complete_from())
 		return ahead ? soon : core::Found{Kind::in_log, log.first_after(position->end), ""};
-	}
-	if (const auto unproven = judge(*position, std::max(position->end, seen_end), position->restart)) return *unproven;
-	// One that was told before any commit record was read has nothing to be proven by.
-	if (position->time == 0 && position->xid == 0) return lost(kNotFound);
-	return ahead ? soon : core::Found{Kind::replay, 0, ""};
-}
-
-// Nothing when this server's history leads to `end` on the position's timeline, and its WAL reaches back to `restart`.
-std::optional<core::Found> WalReplay::judge(const core::WalPosition& position, uint64_t end, uint64_t restart)
-{
-	switch (stream_.history().judge(position.system, position.timeline, position.timeline_began, end, restart)) {
+	switch (stream_.history().judge(position->system, position->timeline, position->timeline_began, position->end,
+	                                position->restart)) {
 		case pg::Judgement::good:
-			return std::nullopt;
+			// One that was told before any commit record was read has nothing to be proven by.
+			if (position->time == 0 && position->xid == 0) return lost(kNotFound);
+			return ahead ? soon : core::Found{Kind::replay, 0, ""};
 		case pg::Judgement::ahead:
-			return core::Found{core::Found::Kind::later, 0, "this standby has not come to the position"};
+			return {Kind::later, 0, "this standby has not come to the position"};
 		case pg::Judgement::future:
 			return lost(kNotFound);
 		case pg::Judgement::other_system:

@@ -30,7 +30,7 @@ class WalReplay final : public core::Past {
 	void configure(uint32_t database, const std::string& prefix);
 	void set_limits(core::Assembler::Limits limits) { limits_ = std::move(limits); }
 
-	core::Found find(std::string_view position, uint64_t seen_end, const core::TransactionLog& log) override;
+	core::Found find(std::string_view position, const core::TransactionLog& log) override;
 	void want(uint64_t ticket, std::string_view position) override;
 	void forget(uint64_t ticket) noexcept override;
 
@@ -59,7 +59,6 @@ class WalReplay final : public core::Past {
 		uint64_t passed = 0;
 	};
 
-	std::optional<core::Found> judge(const core::WalPosition& position, uint64_t end, uint64_t restart);
 	bool begin(uint64_t live);
 	bool go_on(Clock::time_point deadline);
 	bool take(const pg::WalEvent& event);

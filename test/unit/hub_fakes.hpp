@@ -79,13 +79,11 @@ class FakePast final : public core::Past {
  public:
 	core::XidPast memory{"e", "w"};
 	bool replays = false;
-	uint64_t seen_end = 0;  // as it was asked last
 	std::map<uint64_t, std::string> wanted;
 
-	core::Found find(std::string_view position, uint64_t end, const core::TransactionLog& log) override
+	core::Found find(std::string_view position, const core::TransactionLog& log) override
 	{
-		seen_end = end;
-		core::Found found = memory.find(position, 0, log);
+		core::Found found = memory.find(position, log);
 		if (replays && found.kind == core::Found::Kind::lost) found.kind = core::Found::Kind::replay;
 		return found;
 	}
